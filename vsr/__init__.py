@@ -1,0 +1,1 @@
+"""Pixels in, pixels out: networks that make pictures larger and sharper. Knows no video."""
