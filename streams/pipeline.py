@@ -1,0 +1,264 @@
+"""Moves frames from a source through an enhancer to a sink, on three threads.
+
+::
+
+    source ─▶ decode thread ─▶ FrameQueue ─▶ enhance thread ─▶ FrameQueue ─▶ encode thread ─▶ sink
+
+How a run ends is decided by two rules. The end of the input and an error travel downstream, behind the frames that came
+before them, so that those are still written. A queue that is closed travels upstream: whoever puts into it meets
+``QueueClosed`` and leaves. No stage knows another, and none waits for one that has left.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from streams.batches import BatchRunner
+from streams.enhancer import Enhancer
+from streams.errors import Cancelled
+from streams.frame import Frame, Item
+from streams.queues import FrameQueue, QueueClosed
+from streams.sinks.base import Sink
+from streams.sources.base import Source
+from streams.stats import Report, StageReport, Stats, Stopwatch
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.05
+"""How soon a waiting :meth:`Pipeline.run` notices :meth:`Pipeline.stop`; the end of the work it notices at once."""
+
+
+class Pipeline:
+    """One run of a source through an enhancer into a sink.
+
+    The caller opens the source and sink and leaves their ``with`` blocks afterwards; the pipeline reads the one to its
+    end and calls ``close`` or ``abort`` of the other, always on the encode thread. At any moment at most
+    ``2 × queue_size + (in_flight + 1) × batch_size + 2`` frames lie between the two.
+
+    A stage that never returns cannot be ended from Python: sources and sinks bound their own waiting. Until they do,
+    ``run`` waits with them; the threads are daemons, so a second Ctrl-C still leaves the program.
+
+    Args:
+        source: open, and not iterated before.
+        enhancer: called by one thread only.
+        sink: open.
+        batch_size: frames handed to the enhancer at once. A batch waits until it is full: 1 for a live source.
+        queue_size: frames that wait between two stages.
+        in_flight: batches that the enhancer may work on while the oldest is not yet asked for.
+        on_frame: called by the encode thread after each frame written; what it raises ends the run.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        enhancer: Enhancer,
+        sink: Sink,
+        *,
+        batch_size: int = 1,
+        queue_size: int = 8,
+        in_flight: int = 2,
+        on_frame: Callable[[Stats], None] | None = None,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("queue_size", queue_size), ("in_flight", in_flight)):
+            if value < 1:
+                raise ValueError(f"got {name} {value}, allowed is 1 or more")
+        self._source = source
+        self._sink = sink
+        self._on_frame = on_frame
+        self._inbox = FrameQueue(frames=queue_size)
+        self._outbox = FrameQueue(frames=queue_size)
+        self._batches = BatchRunner(enhancer, self._outbox.put, batch_size=batch_size, in_flight=in_flight)
+        self._decode_watch = Stopwatch()
+        self._encode_watch = Stopwatch()
+        self._frames_in = self._frames_out = self._packets = 0
+        self._started = 0.0
+        self._begun = self._stopping = self._published = False
+        self._error: BaseException | None = None
+        self._error_lock = threading.Lock()
+
+    def run(self) -> Report:
+        """Work until the source ends and the sink is closed. Runs once.
+
+        Raises:
+            Cancelled: :meth:`stop` was called before the sink was closed; the sink was aborted.
+            BaseException: the first error of any stage, as it was raised, with a note that names the stage. Frames
+                that came before it were written (unless the sink itself failed), and the sink was aborted.
+        """
+        if self._begun:
+            raise RuntimeError("this pipeline has run already; make a new one for each run")
+        self._begun = True
+        self._started = perf_counter()
+        self._work()
+        wall_seconds = perf_counter() - self._started
+        if self._error is not None:
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error  # else this frame, the error and its traceback keep each other, and the frames, in memory
+        if not self._published:
+            raise Cancelled(f"stopped after {self._frames_out} frames, as asked; what was written is playable")
+        return self._report(wall_seconds)
+
+    def stop(self) -> None:
+        """Ask the run to end: frames under way are dropped, those written stay.
+
+        Safe from any thread, from ``on_frame`` and from a signal handler. Once the sink is being closed it is too late,
+        and the run succeeds.
+        """
+        # A flag and nothing else: a lock taken here could be held by the very code that a signal has interrupted.
+        self._stopping = True
+
+    def _work(self) -> None:
+        # From the sink backwards: should a thread fail to start, those that run can still abort the sink.
+        threads = [
+            threading.Thread(target=work, name=f"streams-{name}", daemon=True)
+            for name, work in (("encode", self._encode), ("enhance", self._enhance), ("decode", self._decode))
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(_POLL_SECONDS)
+                    if self._stopping:
+                        self._close_queues()
+        except BaseException:
+            self.stop()
+            self._close_queues()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+            raise
+
+    def _decode(self) -> None:
+        with self._stage("decode", downstream=self._inbox):
+            items = self._source.items()
+            try:
+                while (item := self._read(items)) is not None:
+                    self._inbox.put(item)
+                    self._leave_if_stopping()
+            finally:
+                # On this thread, and now: a generator left half-way would be ended by whichever thread drops it last.
+                close = getattr(items, "close", None)
+                if close is not None:
+                    close()
+
+    def _read(self, items: Iterator[Item]) -> Item | None:
+        with self._decode_watch:
+            item = next(items, None)
+        self._frames_in += isinstance(item, Frame)
+        return item
+
+    def _enhance(self) -> None:
+        with self._stage("enhance", upstream=self._inbox, downstream=self._outbox):
+            while True:
+                # With nothing to hand in, what is under way is asked for instead: a slow source costs no latency.
+                if self._inbox.empty and self._batches.deliver():
+                    continue
+                item = self._inbox.get()
+                if item is None:
+                    break
+                self._batches.feed(item)
+                self._leave_if_stopping()
+            self._batches.finish()
+
+    def _encode(self) -> None:
+        with self._stage("encode", upstream=self._outbox):
+            for item in self._outbox:
+                self._write(item)
+                self._leave_if_stopping()
+            if self._error is None:
+                self._leave_if_stopping()
+                with self._encode_watch:
+                    self._sink.close()
+                self._published = True
+        if not self._published:
+            with self._stage("abort"):
+                self._sink.abort()
+
+    def _write(self, item: Item) -> None:
+        with self._encode_watch:
+            self._sink.write(item)
+        if not isinstance(item, Frame):
+            self._packets += 1
+            return
+        self._frames_out += 1
+        if self._on_frame is not None:
+            self._on_frame(self._stats(item))
+
+    @contextmanager
+    def _stage(
+        self, name: str, *, upstream: FrameQueue | None = None, downstream: FrameQueue | None = None
+    ) -> Iterator[None]:
+        """Turn whatever ends a stage into what its neighbours understand."""
+        try:
+            yield
+        except QueueClosed:
+            if downstream is not None:
+                downstream.close()
+        except BaseException as error:
+            self._record(name, error)
+        finally:
+            if upstream is not None:
+                upstream.close()
+            if downstream is not None:
+                # Only after the error is recorded: the encode thread publishes what ends without one.
+                downstream.finish()
+
+    def _record(self, stage: str, error: BaseException) -> None:
+        error.add_note(
+            f"raised in the {stage} stage, with {self._frames_in} frames read and {self._frames_out} written"
+        )
+        with self._error_lock:
+            first = self._error is None
+            if first:
+                self._error = error
+        if not first:
+            logger.warning("the %s stage failed as well: %s", stage, error)
+
+    def _leave_if_stopping(self) -> None:
+        if self._stopping:
+            raise QueueClosed
+
+    def _close_queues(self) -> None:
+        self._inbox.close()
+        self._outbox.close()
+
+    def _stats(self, frame: Frame) -> Stats:
+        return Stats(
+            frames_in=self._frames_in,
+            frames_out=self._frames_out,
+            packets=self._packets,
+            elapsed_seconds=perf_counter() - self._started,
+            position=frame.seconds,
+            input_fill=self._inbox.frames,
+            output_fill=self._outbox.frames,
+        )
+
+    def _report(self, wall_seconds: float) -> Report:
+        def stage(busy: float, *, starved: float = 0.0, blocked: float = 0.0) -> StageReport:
+            per_frame = 1000 * busy / self._frames_out if self._frames_out else 0.0
+            return StageReport(
+                busy_seconds=busy, starved_seconds=starved, blocked_seconds=blocked, ms_per_frame=per_frame
+            )
+
+        inbox, outbox = self._inbox, self._outbox
+        return Report(
+            frames_in=self._frames_in,
+            frames_out=self._frames_out,
+            packets=self._packets,
+            wall_seconds=wall_seconds,
+            decode=stage(self._decode_watch.seconds, blocked=inbox.put_wait_seconds),
+            enhance=stage(self._batches.watch.seconds, starved=inbox.get_wait_seconds, blocked=outbox.put_wait_seconds),
+            encode=stage(self._encode_watch.seconds, starved=outbox.get_wait_seconds),
+            peak_input_fill=inbox.peak_frames,
+            peak_output_fill=outbox.peak_frames,
+        )

@@ -1,0 +1,503 @@
+"""The pipeline with stubs at both ends: nothing lost, nothing out of order, nothing left running."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from streams.errors import Cancelled, FrameError, SinkError, SourceError
+from streams.frame import Frame, Item, Packet, PixelFormat
+from streams.pipeline import Pipeline
+from streams.sinks.base import Sink
+from streams.sources.base import Source, SourceInfo
+from streams.stats import Stats
+
+GRAY = PixelFormat(subsampling="gray")
+TIME_BASE = Fraction(1, 25)
+LONG_SECONDS = 20.0
+
+
+def frame(pts: int, *, width: int = 4, discontinuity: bool = False) -> Frame:
+    plane = np.zeros((2, width), np.uint8)
+    return Frame(planes=(plane,), format=GRAY, pts=pts, time_base=TIME_BASE, discontinuity=discontinuity)
+
+
+def packet(number: int) -> Packet:
+    return Packet(stream=1, payload=number)
+
+
+def names(items: Sequence[Item]) -> list[int | str]:
+    """Frames as their pts, packets as ``p`` and their number."""
+    return [item.pts if isinstance(item, Frame) else f"p{item.payload}" for item in items]
+
+
+class StubSource(Source):
+    def __init__(self, items: Sequence[Item], *, error: Exception | None = None) -> None:
+        self.info = SourceInfo(width=4, height=2, format=GRAY, time_base=TIME_BASE)
+        self.given = 0
+        self.ended_by: str | None = None
+        self._items = items
+        self._error = error
+
+    def items(self) -> Iterator[Item]:
+        try:
+            for item in self._items:
+                self.given += 1
+                yield item
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.ended_by = threading.current_thread().name
+
+    def close(self) -> None:
+        raise AssertionError("the source belongs to the caller")
+
+
+class EndlessSource(StubSource):
+    """A source that never ends by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    def items(self) -> Iterator[Item]:
+        for pts in range(10**9):
+            self.given += 1
+            yield frame(pts)
+
+
+class StubEnhancer:
+    """Gives back what it got, and remembers how it came; ``alter`` may change the frames of an answer."""
+
+    def __init__(self, alter: Callable[[list[Frame]], list[Frame]] = lambda frames: frames) -> None:
+        self.batches: list[list[Frame]] = []
+        self.under_way = 0
+        self.most_under_way = 0
+        self.resets_after: list[int] = []
+        self._alter = alter
+
+    def submit(self, frames: Sequence[Frame]) -> StubPending:
+        self.batches.append(list(frames))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        return StubPending(self, list(frames))
+
+    def collect(self, frames: list[Frame]) -> list[Frame]:
+        self.under_way -= 1
+        return self._alter(frames)
+
+    def reset(self) -> None:
+        assert self.under_way == 0
+        self.resets_after.append(sum(map(len, self.batches)))
+
+
+class StubPending:
+    def __init__(self, enhancer: StubEnhancer, frames: list[Frame]) -> None:
+        self._enhancer = enhancer
+        self._frames = frames
+
+    def result(self) -> list[Frame]:
+        return self._enhancer.collect(self._frames)
+
+
+class StubSink(Sink):
+    def __init__(self, *, before_write: Callable[[Item], None] = lambda item: None) -> None:
+        self.items: list[Item] = []
+        self.calls: list[str] = []
+        self.threads: set[str] = set()
+        self._before_write = before_write
+
+    def write(self, item: Item) -> None:
+        self._before_write(item)
+        self.items.append(item)
+        self.threads.add(threading.current_thread().name)
+
+    def close(self) -> None:
+        self._end("close")
+
+    def abort(self) -> None:
+        self._end("abort")
+
+    def _end(self, call: str) -> None:
+        self.calls.append(call)
+        self.threads.add(threading.current_thread().name)
+
+
+def raise_at(pts: int, error: Exception) -> Callable[[Item], None]:
+    def check(item: Item) -> None:
+        if isinstance(item, Frame) and item.pts == pts:
+            raise error
+
+    return check
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONG_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "this should have happened long ago"
+        time.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+# ---------------------------------------------------------------------------------------------------- what comes out
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4])
+@pytest.mark.parametrize("in_flight", [1, 2, 5])
+@pytest.mark.parametrize("queue_size", [1, 8])
+def test_order_is_kept_and_nothing_lost(batch_size: int, in_flight: int, queue_size: int) -> None:
+    items: list[Item] = [packet(0)]
+    for pts in range(0, 60, 3):
+        items += [frame(pts), *(packet(pts + k) for k in range(1, pts % 4))]
+    sink, enhancer = StubSink(), StubEnhancer()
+    pipeline = Pipeline(
+        StubSource(items), enhancer, sink, batch_size=batch_size, in_flight=in_flight, queue_size=queue_size
+    )
+
+    report = pipeline.run()
+
+    assert names(sink.items) == names(items)
+    assert sink.calls == ["close"]
+    assert sink.threads == {"streams-encode"}
+    assert (report.frames_in, report.frames_out, report.packets) == (20, 20, len(items) - 20)
+    assert enhancer.most_under_way <= in_flight
+
+
+def test_pts_and_time_base_are_carried_as_they_came() -> None:
+    odd = [-900, -1, 0, 1, 7, 7, 1001, 2**40]
+    sink = StubSink()
+    Pipeline(StubSource([frame(pts) for pts in odd]), StubEnhancer(), sink, batch_size=3).run()
+    assert [(item.pts, item.time_base) for item in sink.items if isinstance(item, Frame)] == [
+        (pts, TIME_BASE) for pts in odd
+    ]
+
+
+@pytest.mark.parametrize("items", [[], [packet(k) for k in range(1000)]], ids=["nothing", "packets alone"])
+def test_an_input_without_frames_ends_well(items: list[Item]) -> None:
+    sink = StubSink()
+    report = Pipeline(StubSource(items), StubEnhancer(), sink).run()
+    assert (report.frames_out, report.packets, report.fps) == (0, len(items), 0.0)
+    assert report.decode.ms_per_frame == 0.0
+    assert sink.calls == ["close"]
+
+
+def test_a_batch_has_one_geometry_and_a_full_batch_is_full() -> None:
+    widths = [4, 4, 4, 4, 4, 6, 6, 4, 6, 6, 6, 6]
+    enhancer, sink = StubEnhancer(), StubSink()
+    items = [frame(pts, width=width) for pts, width in enumerate(widths)]
+    Pipeline(StubSource(items), enhancer, sink, batch_size=4).run()
+    assert [len(batch) for batch in enhancer.batches] == [4, 1, 2, 1, 4]
+    assert all(len({f.geometry for f in batch}) == 1 for batch in enhancer.batches)
+    assert names(sink.items) == list(range(len(widths)))
+
+
+def test_the_enhancer_forgets_before_a_discontinuity() -> None:
+    enhancer = StubEnhancer()
+    items = [frame(pts, discontinuity=pts in {0, 5}) for pts in range(8)]
+    Pipeline(StubSource(items), enhancer, StubSink(), batch_size=4).run()
+    assert enhancer.resets_after == [0, 5]
+    assert [len(batch) for batch in enhancer.batches] == [4, 1, 3]
+
+
+def test_a_frame_is_not_kept_waiting_for_the_next_one() -> None:
+    """Work under way is asked for while the source is silent, else live video would lag by ``in_flight`` frames."""
+    written = threading.Event()
+
+    class Slow(StubSource):
+        def items(self) -> Iterator[Item]:
+            yield frame(0)
+            assert written.wait(LONG_SECONDS), "the frame before was held back"
+            yield frame(1)
+
+    sink = StubSink(before_write=lambda item: written.set())
+    Pipeline(Slow(()), StubEnhancer(), sink, in_flight=3).run()
+    assert names(sink.items) == [0, 1]
+
+
+def test_sound_without_pictures_does_not_pile_up_behind_an_open_batch() -> None:
+    """An open batch is sent early when too many packets ride with it, so a film's sound is never all in memory."""
+    seen: list[int] = []
+    source = StubSource([frame(0), *(packet(k) for k in range(5000)), frame(1)])
+    sink = StubSink(before_write=lambda item: seen.append(source.given))
+    Pipeline(source, StubEnhancer(), sink, batch_size=4).run()
+    assert seen[0] < 1000
+    assert names(sink.items) == [0, *(f"p{k}" for k in range(5000)), 1]
+
+
+# ------------------------------------------------------------------------------------------------------ bounded memory
+
+
+@pytest.mark.parametrize(("queue_size", "batch_size", "in_flight"), [(1, 1, 1), (3, 2, 2), (8, 4, 1)])
+def test_a_slow_sink_holds_the_source_back(queue_size: int, batch_size: int, in_flight: int) -> None:
+    ahead: list[int] = []
+    source = StubSource([frame(pts) for pts in range(120)])
+
+    def wait_until_nothing_moves(item: Item) -> None:
+        assert isinstance(item, Frame)
+        if item.pts == 0:
+            wait_for(lambda: source.given > 2 * queue_size)
+        given = -1
+        while given != source.given:
+            given = source.given
+            time.sleep(0.002)
+        ahead.append(source.given - item.pts)
+
+    sink = StubSink(before_write=wait_until_nothing_moves)
+    report = Pipeline(
+        source, StubEnhancer(), sink, batch_size=batch_size, queue_size=queue_size, in_flight=in_flight
+    ).run()
+    assert max(ahead) <= 2 * queue_size + (in_flight + 1) * batch_size + 2
+    assert 1 <= report.peak_input_fill <= queue_size
+    assert 1 <= report.peak_output_fill <= queue_size
+    assert report.slowest_stage == "encode"
+    assert report.decode.blocked_seconds > 0
+
+
+# -------------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("count", [0, 1, 13, 30])
+def test_frames_before_a_source_error_are_written_first(count: int, batch_size: int) -> None:
+    error = SourceError("the file is cut short")
+    sink = StubSink()
+    source = StubSource([frame(pts) for pts in range(count)], error=error)
+    with pytest.raises(SourceError) as caught:
+        Pipeline(source, StubEnhancer(), sink, batch_size=batch_size).run()
+    assert caught.value is error
+    assert error.__notes__[0].startswith(f"raised in the decode stage, with {count} frames read")
+    assert names(sink.items) == list(range(count))
+    assert sink.calls == ["abort"]
+
+
+@pytest.mark.parametrize("place", [0, 13, 29])
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_an_enhancer_error_ends_the_run_after_the_frames_before_it(place: int, batch_size: int) -> None:
+    error = MemoryError("no room for the picture")
+
+    def fail(frames: list[Frame]) -> list[Frame]:
+        if any(f.pts == place for f in frames):
+            raise error
+        return frames
+
+    sink = StubSink()
+    with pytest.raises(MemoryError) as caught:
+        Pipeline(StubSource([frame(pts) for pts in range(30)]), StubEnhancer(fail), sink, batch_size=batch_size).run()
+    assert caught.value is error
+    assert "enhance stage" in error.__notes__[0]
+    assert any(entry.name == "fail" for entry in caught.traceback)
+    assert names(sink.items) == list(range(place // batch_size * batch_size))
+    assert sink.calls == ["abort"]
+
+
+@pytest.mark.parametrize("place", [0, 13, 29])
+def test_a_sink_error_ends_the_run_with_full_queues(place: int) -> None:
+    error = SinkError("the disk is full")
+    sink = StubSink(before_write=raise_at(place, error))
+    source = StubSource([frame(pts) for pts in range(30)])
+    with pytest.raises(SinkError) as caught:
+        Pipeline(source, StubEnhancer(), sink, queue_size=1).run()
+    assert caught.value is error
+    assert "encode stage" in error.__notes__[0]
+    assert names(sink.items) == list(range(place))
+    assert sink.calls == ["abort"]
+    assert source.ended_by == "streams-decode"
+
+
+def test_an_endless_source_ends_with_a_dead_sink() -> None:
+    sink = StubSink(before_write=raise_at(5, SinkError("the encoder has died")))
+    with pytest.raises(SinkError):
+        Pipeline(EndlessSource(), StubEnhancer(), sink).run()
+
+
+def test_an_error_in_close_is_an_error_of_the_run() -> None:
+    class Unfinished(StubSink):
+        def close(self) -> None:
+            super().close()
+            raise SinkError("no room for the index")
+
+    sink = Unfinished()
+    with pytest.raises(SinkError, match="no room for the index"):
+        Pipeline(StubSource([frame(0)]), StubEnhancer(), sink).run()
+    assert sink.calls == ["close", "abort"]
+
+
+def test_the_first_error_wins_and_the_second_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Worse(StubSink):
+        def abort(self) -> None:
+            raise RuntimeError("and the partial file is lost")
+
+    with caplog.at_level(logging.WARNING), pytest.raises(SinkError, match="disk is full"):
+        Pipeline(
+            StubSource([frame(0)]), StubEnhancer(), Worse(before_write=raise_at(0, SinkError("the disk is full")))
+        ).run()
+    assert "the partial file is lost" in caplog.text
+
+
+def altered(frames: list[Frame], **changes: object) -> list[Frame]:
+    return [*frames[:-1], dataclasses.replace(frames[-1], **changes)]
+
+
+@pytest.mark.parametrize(
+    ("alter", "message"),
+    [
+        (lambda frames: frames[:-1], "took 3 frames and returned 2"),
+        (lambda frames: [], "took 3 frames and returned 0"),
+        (lambda frames: [*frames, frames[-1]], "took 3 frames and returned 4"),
+        (lambda frames: frames[::-1], "pts 0"),
+        (lambda frames: altered(frames, pts=99), "pts 2"),
+        (lambda frames: altered(frames, time_base=Fraction(1, 24)), "1/24"),
+    ],
+    ids=["one less", "none", "one more", "order", "pts", "time base"],
+)
+def test_an_enhancer_that_returns_other_frames_is_found_out(
+    alter: Callable[[list[Frame]], list[Frame]], message: str
+) -> None:
+    sink = StubSink()
+    with pytest.raises(FrameError, match=message):
+        Pipeline(StubSource([frame(pts) for pts in range(3)]), StubEnhancer(alter), sink, batch_size=3).run()
+    assert sink.items == []
+    assert sink.calls == ["abort"]
+
+
+# -------------------------------------------------------------------------------------------------------- cancellation
+
+
+def test_stop_from_another_thread() -> None:
+    source, sink = EndlessSource(), StubSink()
+    pipeline = Pipeline(source, StubEnhancer(), sink)
+
+    def stop_soon() -> None:
+        wait_for(lambda: len(sink.items) >= 10)
+        pipeline.stop()
+
+    stopper = threading.Thread(target=stop_soon)
+    stopper.start()
+    with pytest.raises(Cancelled):
+        pipeline.run()
+    stopper.join()
+    assert names(sink.items) == list(range(len(sink.items)))
+    assert sink.calls == ["abort"]
+
+
+def test_stop_while_every_stage_waits() -> None:
+    """The source is silent and both queues are empty: nobody would ever look at a flag by himself."""
+    release = threading.Event()
+
+    class Silent(StubSource):
+        def items(self) -> Iterator[Item]:
+            yield frame(0)
+            release.wait(LONG_SECONDS)  # a source bounds its waiting; this one is let go once the sink was aborted
+
+    class Releasing(StubSink):
+        def abort(self) -> None:
+            super().abort()
+            release.set()
+
+    sink = Releasing()
+    pipeline = Pipeline(Silent(()), StubEnhancer(), sink, on_frame=lambda stats: pipeline.stop())
+    with pytest.raises(Cancelled):
+        pipeline.run()
+    assert release.is_set()
+
+
+@pytest.mark.parametrize("count", [1, 7, 20])
+def test_stop_from_on_frame_writes_not_one_frame_more(count: int) -> None:
+    def look(stats: Stats) -> None:
+        if stats.frames_out == count:
+            pipeline.stop()
+
+    sink = StubSink()
+    pipeline = Pipeline(StubSource([frame(pts) for pts in range(20)]), StubEnhancer(), sink, on_frame=look)
+    with pytest.raises(Cancelled, match=f"after {count} frames"):
+        pipeline.run()
+    assert names(sink.items) == list(range(count))
+    assert sink.calls == ["abort"]
+
+
+def test_stop_before_run_and_stop_after_it() -> None:
+    sink = StubSink()
+    pipeline = Pipeline(EndlessSource(), StubEnhancer(), sink)
+    pipeline.stop()
+    with pytest.raises(Cancelled):
+        pipeline.run()
+    assert sink.calls == ["abort"]
+
+    finished = Pipeline(StubSource([frame(0)]), StubEnhancer(), StubSink())
+    assert finished.run().frames_out == 1
+    finished.stop()
+
+
+@pytest.mark.parametrize("handler", ["stop", "raise"])
+def test_a_signal_ends_the_run(handler: str) -> None:
+    sink = StubSink()
+    pipeline = Pipeline(
+        EndlessSource(),
+        StubEnhancer(),
+        sink,
+        on_frame=lambda stats: signal.raise_signal(signal.SIGINT) if stats.frames_out == 5 else None,
+    )
+    by_stop = handler == "stop"
+    previous = signal.signal(
+        signal.SIGINT, (lambda number, where: pipeline.stop()) if by_stop else signal.default_int_handler
+    )
+    try:
+        with pytest.raises(Cancelled if by_stop else KeyboardInterrupt):
+            pipeline.run()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert sink.calls == ["abort"]
+
+
+# ------------------------------------------------------------------------------------------------------------ on_frame
+
+
+def test_on_frame_sees_each_frame_once_and_in_order() -> None:
+    seen: list[Stats] = []
+    items = [frame(0), packet(0), frame(10), frame(35)]
+    Pipeline(StubSource(items), StubEnhancer(), StubSink(), on_frame=seen.append).run()
+    assert [stats.frames_out for stats in seen] == [1, 2, 3]
+    assert [stats.position for stats in seen] == [0, Fraction(2, 5), Fraction(7, 5)]
+    assert [stats.packets for stats in seen] == [0, 1, 1]
+    assert all(stats.frames_in >= stats.frames_out and stats.fps > 0 for stats in seen)
+
+
+def test_an_error_of_on_frame_is_the_error_of_the_run() -> None:
+    def look(stats: Stats) -> None:
+        if stats.frames_out == 3:
+            raise ZeroDivisionError("in the progress bar")
+
+    sink = StubSink()
+    with pytest.raises(ZeroDivisionError, match="in the progress bar"):
+        Pipeline(EndlessSource(), StubEnhancer(), sink, on_frame=look).run()
+    assert names(sink.items) == [0, 1, 2]
+    assert sink.calls == ["abort"]
+
+
+# ------------------------------------------------------------------------------------------------------------- the API
+
+
+@pytest.mark.parametrize("name", ["batch_size", "queue_size", "in_flight"])
+def test_sizes_below_one_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"got {name} 0, allowed is 1 or more"):
+        Pipeline(StubSource([]), StubEnhancer(), StubSink(), **{name: 0})
+
+
+def test_a_pipeline_runs_once() -> None:
+    pipeline = Pipeline(StubSource([frame(0)]), StubEnhancer(), StubSink())
+    pipeline.run()
+    with pytest.raises(RuntimeError, match="make a new one"):
+        pipeline.run()
