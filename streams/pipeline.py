@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -118,25 +118,22 @@ class Pipeline:
 
     def _work(self) -> None:
         # From the sink backwards: should a thread fail to start, those that run can still abort the sink.
-        threads = [
-            threading.Thread(target=work, name=f"streams-{name}", daemon=True)
-            for name, work in (("encode", self._encode), ("enhance", self._enhance), ("decode", self._decode))
-        ]
+        workers = [_Worker("encode", self._encode), _Worker("enhance", self._enhance), _Worker("decode", self._decode)]
         try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(_POLL_SECONDS)
-                    if self._stopping:
-                        self._close_queues()
+            for worker in workers:
+                worker.start()
+            self._wait_for(workers)
         except BaseException:
             self.stop()
-            self._close_queues()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+            self._wait_for(workers)
             raise
+
+    def _wait_for(self, workers: Sequence[_Worker]) -> None:
+        for worker in workers:
+            while not worker.wait(_POLL_SECONDS):
+                if self._stopping:
+                    self._inbox.close()
+                    self._outbox.close()
 
     def _decode(self) -> None:
         with self._stage("decode", downstream=self._inbox):
@@ -176,7 +173,6 @@ class Pipeline:
                 self._write(item)
                 self._leave_if_stopping()
             if self._error is None:
-                self._leave_if_stopping()
                 with self._encode_watch:
                     self._sink.close()
                 self._published = True
@@ -228,10 +224,6 @@ class Pipeline:
         if self._stopping:
             raise QueueClosed
 
-    def _close_queues(self) -> None:
-        self._inbox.close()
-        self._outbox.close()
-
     def _stats(self, frame: Frame) -> Stats:
         return Stats(
             frames_in=self._frames_in,
@@ -262,3 +254,29 @@ class Pipeline:
             peak_input_fill=inbox.peak_frames,
             peak_output_fill=outbox.peak_frames,
         )
+
+
+class _Worker(threading.Thread):
+    """A thread whose end can be awaited in spite of signals.
+
+    In Python 3.11 and 3.12 a ``join`` that Ctrl-C interrupts takes a thread that still runs for one that has ended.
+    """
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        super().__init__(target=work, name=f"streams-{name}", daemon=True)
+        self._work_ended = threading.Event()
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            self._work_ended.set()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Whether the thread ended within that time, or never began."""
+        if self not in threading.enumerate():
+            return True
+        if not self._work_ended.wait(timeout_seconds):
+            return False
+        self.join()
+        return True

@@ -1,4 +1,4 @@
-"""Who may import whom: ``vsr`` knows pixels, ``streams`` knows video, ``vsr.app`` joins them. Read from the source text."""
+"""Who may import whom, as the source text has it: ``vsr`` knows pixels, ``streams`` knows video, ``vsr.app`` both."""
 
 from __future__ import annotations
 

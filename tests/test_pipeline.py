@@ -237,6 +237,14 @@ def test_sound_without_pictures_does_not_pile_up_behind_an_open_batch() -> None:
     assert names(sink.items) == [0, *(f"p{k}" for k in range(5000)), 1]
 
 
+def test_many_packets_do_not_break_up_batches() -> None:
+    """Only those that ride at one time count against the limit, not all that ever rode."""
+    items = [item for pts in range(400) for item in (frame(pts), packet(pts), packet(pts))]
+    enhancer = StubEnhancer()
+    Pipeline(StubSource(items), enhancer, StubSink(), batch_size=4).run()
+    assert {len(batch) for batch in enhancer.batches} == {4}
+
+
 # ------------------------------------------------------------------------------------------------------ bounded memory
 
 
@@ -314,6 +322,17 @@ def test_a_sink_error_ends_the_run_with_full_queues(place: int) -> None:
     assert "encode stage" in error.__notes__[0]
     assert names(sink.items) == list(range(place))
     assert sink.calls == ["abort"]
+
+
+def test_the_source_is_left_by_the_thread_that_read_it() -> None:
+    class Keeping(StubSource):
+        def items(self) -> Iterator[Item]:
+            self.kept = super().items()
+            return self.kept
+
+    source = Keeping([frame(pts) for pts in range(30)])
+    with pytest.raises(SinkError):
+        Pipeline(source, StubEnhancer(), StubSink(before_write=raise_at(0, SinkError("disk full"))), queue_size=1).run()
     assert source.ended_by == "streams-decode"
 
 
@@ -394,24 +413,27 @@ def test_stop_from_another_thread() -> None:
 
 
 def test_stop_while_every_stage_waits() -> None:
-    """The source is silent and both queues are empty: nobody would ever look at a flag by himself."""
-    release = threading.Event()
+    """The source is silent and both queues are empty: nobody would look at a flag by himself."""
+    aborted = threading.Event()
 
     class Silent(StubSource):
         def items(self) -> Iterator[Item]:
             yield frame(0)
-            release.wait(LONG_SECONDS)  # a source bounds its waiting; this one is let go once the sink was aborted
+            assert aborted.wait(LONG_SECONDS), "the sink was not aborted while the source kept silent"
 
-    class Releasing(StubSink):
+    class Watched(StubSink):
         def abort(self) -> None:
             super().abort()
-            release.set()
+            aborted.set()
 
-    sink = Releasing()
-    pipeline = Pipeline(Silent(()), StubEnhancer(), sink, on_frame=lambda stats: pipeline.stop())
+    sink = Watched()
+    pipeline = Pipeline(Silent(()), StubEnhancer(), sink)
+    stopper = threading.Timer(0.1, pipeline.stop)
+    stopper.start()
     with pytest.raises(Cancelled):
         pipeline.run()
-    assert release.is_set()
+    stopper.join()
+    assert names(sink.items) == [0]
 
 
 @pytest.mark.parametrize("count", [1, 7, 20])
