@@ -1,0 +1,133 @@
+"""The kinds of file that can be written, and what each of them holds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import av
+
+from streams.errors import UnsupportedStreamError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One kind of file.
+
+    Attributes:
+        name: as people say it.
+        muxer: FFmpeg's name of its writer.
+        codecs: friendly names of the video codecs to try, in this order, where none is asked for.
+        text_subtitle: FFmpeg's name of the text subtitles that it holds.
+        ticks_exactly: whether every time base comes out exactly; else times are rounded to milliseconds.
+        cover: how a cover picture is kept: as a ``"stream"``, as an ``"attachment"``, or not at all.
+        attachments: whether files (fonts) can be attached.
+    """
+
+    name: str
+    muxer: str
+    codecs: tuple[str, ...]
+    text_subtitle: str
+    ticks_exactly: bool = False
+    cover: str | None = None
+    attachments: bool = False
+
+
+CONTAINERS: Mapping[str, Container] = MappingProxyType(
+    {
+        ".mp4": Container(
+            name="MP4", muxer="mp4", codecs=("h264",), text_subtitle="mov_text", ticks_exactly=True, cover="stream"
+        ),
+        ".mov": Container(name="MOV", muxer="mov", codecs=("h264",), text_subtitle="mov_text", ticks_exactly=True),
+        ".mkv": Container(
+            name="MKV",
+            muxer="matroska",
+            codecs=("h264",),
+            text_subtitle="subrip",
+            cover="attachment",
+            attachments=True,
+        ),
+        ".webm": Container(name="WebM", muxer="webm", codecs=("vp9", "av1"), text_subtitle="webvtt"),
+    }
+)
+
+
+def container_of(path: Path) -> Container:
+    """The kind of file that the ending of a name asks for.
+
+    Raises:
+        UnsupportedStreamError: for an ending that is not one of :data:`CONTAINERS`.
+    """
+    try:
+        return CONTAINERS[path.suffix.lower()]
+    except KeyError:
+        got = repr(path.suffix) if path.suffix else "no ending"
+        raise UnsupportedStreamError(
+            f"cannot tell the kind of file from {path.name!r} ({got}); allowed are {', '.join(CONTAINERS)}"
+        ) from None
+
+
+@cache
+def holds_codec(container: Container, codec: str) -> bool:
+    """Whether the writer has a place for a codec, encoder or decoder of that FFmpeg name."""
+    with av.open(_Nowhere(), "w", format=container.muxer) as output:
+        return codec in output.supported_codecs
+
+
+def holds_stream(container: Container, template: Any) -> bool:
+    """Whether the container takes a stream like ``template`` as it is."""
+    # FFmpeg writes a WebM file without a word about the attachments that are not in it.
+    if template.type == "attachment" and not container.attachments:
+        return False
+    return header_fits(container, lambda output: add_copy(output, template))
+
+
+def header_fits(container: Container, add: Callable[[Any], object]) -> bool:
+    """Whether a header can be written for the streams that ``add`` adds: tried out, into the void."""
+    output = av.open(_Nowhere(), "w", format=container.muxer)
+    try:
+        add(output)
+        output.start_encoding()
+        output.close()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def add_copy(output: Any, template: Any) -> Any:
+    """Add a stream with the coded parameters of ``template``, for packets that are not encoded anew."""
+    if template.codec_context is None:
+        return output.add_stream_from_template(template)
+    return output.add_stream_from_template(template, opaque=True)
+
+
+class _Nowhere(io.RawIOBase):
+    """A seekable file that forgets what is written into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._position = 0
+        self._end = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._position += len(data)
+        self._end = max(self._end, self._position)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = offset + (0, self._position, self._end)[whence]
+        return self._position
+
+    def tell(self) -> int:
+        return self._position

@@ -1,0 +1,242 @@
+"""The video encoders: their names, what they are given by default, and which of them work on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+import av
+from av.codec.context import Flags
+
+from streams.errors import SinkError, UnsupportedStreamError
+from streams.frame import PixelFormat
+from streams.sinks.hdr import Hdr
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderOptions:
+    """What the user asks of the encoder; None leaves it to the defaults below.
+
+    Attributes:
+        codec: a name of :data:`ENCODERS` or :data:`ALIASES`, or FFmpeg's name of one of those encoders.
+        crf: constant quality on the scale of that encoder, lower is better.
+        preset: speed against size, in the words of that encoder.
+        pix_fmt: FFmpeg's name of the pixel format to encode; otherwise the nearest that loses nothing.
+        threads: how many, otherwise as many as the encoder likes.
+        extra: more options of the encoder, by FFmpeg's names.
+    """
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    threads: int | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """One encoder.
+
+    ``crf_key`` and ``preset_key`` are its options for quality and speed (None: it has no such), ``params_key`` the
+    option that takes private ``key=value:…`` settings, ``fixed`` what is always set.
+    """
+
+    name: str
+    library: str
+    codec: str
+    crf_key: str | None = "crf"
+    crf: float | None = None
+    preset_key: str | None = "preset"
+    preset: str | None = None
+    params_key: str | None = None
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+
+def _hardware(codec: str, family: str) -> Encoder:
+    name = f"{codec}_{family}"
+    if family == "nvenc":
+        return Encoder(name=name, library=name, codec=codec, crf_key="cq", crf=21, preset="p5", fixed={"rc": "vbr"})
+    return Encoder(name=name, library=name, codec=codec, crf_key="global_quality", crf=21, preset="medium")
+
+
+# Qualities at which the loss is hard to see beside the upscaled picture, and presets that keep up with it on a few
+# cores: the encoder shares them with the network.
+ENCODERS: Mapping[str, Encoder] = MappingProxyType(
+    {
+        encoder.name: encoder
+        for encoder in (
+            Encoder(
+                name="h264", library="libx264", codec="h264", crf=18, preset="veryfast", params_key="x264-params"
+            ),
+            Encoder(name="h265", library="libx265", codec="hevc", crf=20, preset="fast", params_key="x265-params"),
+            Encoder(name="av1", library="libsvtav1", codec="av1", crf=24, preset="9", params_key="svtav1-params"),
+            Encoder(
+                name="vp9",
+                library="libvpx-vp9",
+                codec="vp9",
+                crf=24,
+                preset_key="cpu-used",
+                preset="5",
+                fixed={"deadline": "good", "row-mt": "1"},
+            ),
+            Encoder(
+                name="ffv1",
+                library="ffv1",
+                codec="ffv1",
+                crf_key=None,
+                preset_key=None,
+                fixed={"level": "3", "slices": "4", "slicecrc": "1"},
+            ),
+            Encoder(name="prores", library="prores_ks", codec="prores", crf_key=None, preset_key="profile"),
+            *(_hardware(codec, family) for family in ("nvenc", "qsv") for codec in ("h264", "hevc", "av1")),
+        )
+    }
+)
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {"hevc": "h265", "x264": "h264", "x265": "h265", "svtav1": "av1"}
+    | {encoder.library: name for name, encoder in ENCODERS.items()}
+)
+
+UNKNOWN_RATE = Fraction(25)
+"""What an encoder is told for its rate control where nobody knows the rate; no timestamp depends on it."""
+
+
+def encoder_named(name: str) -> Encoder:
+    """The encoder of a friendly name.
+
+    Raises:
+        UnsupportedStreamError: for a name that is not in the table.
+    """
+    key = name.lower()
+    try:
+        return ENCODERS[ALIASES.get(key, key)]
+    except KeyError:
+        raise UnsupportedStreamError(
+            f"no encoder is called {name!r}; allowed are {', '.join(ENCODERS)}, and here work {', '.join(available_encoders())}"
+        ) from None
+
+
+@cache
+def available_encoders() -> tuple[str, ...]:
+    """Names of the encoders that encoded a picture here and now. To be listed by FFmpeg proves nothing."""
+    return tuple(name for name, encoder in ENCODERS.items() if _encodes_one(encoder))
+
+
+@cache
+def takes(library: str, pix_fmt: str) -> bool:
+    """Whether an encoder opens for a pixel format."""
+    try:
+        context = _context(library, width=256, height=256, pix_fmt=pix_fmt, rate=UNKNOWN_RATE)
+        context.options = {"x265-params": "log-level=none"} if library == "libx265" else {}
+        context.open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def open_encoder(
+    encoder: Encoder,
+    *,
+    width: int,
+    height: int,
+    pix_fmt: str,
+    format: PixelFormat,  # noqa: A002
+    time_base: Fraction,
+    rate: Fraction | None,
+    sample_aspect_ratio: Fraction,
+    hdr: Hdr,
+    options: EncoderOptions,
+) -> Any:
+    """An open ``av.VideoCodecContext`` that counts time in ``time_base`` and states every colour fact of ``format``.
+
+    Raises:
+        SinkError: the encoder refused the size, the format or an option.
+    """
+    context = _context(encoder.library, width=width, height=height, pix_fmt=pix_fmt, rate=rate or UNKNOWN_RATE)
+    context.time_base = time_base
+    context.sample_aspect_ratio = sample_aspect_ratio
+    set_colours(context, format)
+    context.flags |= Flags.global_header
+    context.thread_count = options.threads or 0
+    context.options = _settings(encoder, format=format, hdr=hdr, options=options)
+    asked = dict(context.options)
+    try:
+        context.open()
+    except (av.FFmpegError, ValueError) as error:
+        raise SinkError(
+            f"{encoder.library} refused {width}×{height} {pix_fmt} with {asked}: {getattr(error, 'strerror', error)}; "
+            f"try another --codec, --preset or --pix-fmt"
+        ) from error
+    unused = set(context.options) & {*options.extra}
+    if unused:
+        raise SinkError(f"{encoder.library} knows no option {', '.join(sorted(unused))}; see ffmpeg -h encoder={encoder.library}")
+    return context
+
+
+def set_colours(target: Any, form: PixelFormat) -> None:
+    """State range, matrix, primaries and transfer on an ``av`` codec context or frame."""
+    target.color_range = 2 if form.range == "full" else 1
+    target.colorspace = form.matrix
+    target.color_primaries = form.primaries
+    target.color_trc = form.transfer
+
+
+def _settings(encoder: Encoder, *, format: PixelFormat, hdr: Hdr, options: EncoderOptions) -> dict[str, str]:  # noqa: A002
+    settings = dict(encoder.fixed)
+    if format.subsampling == "420":
+        settings["chroma_sample_location"] = format.chroma_location
+    _put(settings, encoder, key=encoder.crf_key, what="crf", value=options.crf, default=encoder.crf)
+    _put(settings, encoder, key=encoder.preset_key, what="preset", value=options.preset, default=encoder.preset)
+    params = hdr.params(encoder.library)
+    if encoder.library == "libx265":
+        params["log-level"] = "none"
+        if options.threads:
+            params["pools"] = str(options.threads)
+    if encoder.library == "libsvtav1" and options.threads:
+        params["lp"] = str(options.threads)
+    settings.update(options.extra)
+    if encoder.params_key and params:
+        own = ":".join(f"{key}={value}" for key, value in params.items())
+        asked = settings.get(encoder.params_key)
+        settings[encoder.params_key] = f"{own}:{asked}" if asked else own
+    return settings
+
+
+def _put(settings: dict[str, str], encoder: Encoder, *, key: str | None, what: str, value: Any, default: Any) -> None:
+    if key is None and value is not None:
+        raise UnsupportedStreamError(f"got --{what} {value}, {encoder.name} has no such setting; leave it out")
+    chosen = default if value is None else value
+    if key is not None and chosen is not None:
+        settings[key] = f"{chosen:g}" if isinstance(chosen, float) else str(chosen)
+
+
+def _context(library: str, *, width: int, height: int, pix_fmt: str, rate: Fraction) -> Any:
+    # SVT-AV1 prints its banner on the terminal unless the environment forbids it.
+    os.environ.setdefault("SVT_LOG", "1")
+    context: Any = av.CodecContext.create(library, "w")
+    context.width, context.height, context.pix_fmt = width, height, pix_fmt
+    context.framerate, context.time_base, context.bit_rate = rate, 1 / rate, 0
+    return context
+
+
+def _encodes_one(encoder: Encoder) -> bool:
+    try:
+        formats = av.codec.Codec(encoder.library, "w").video_formats or []
+        pix_fmt = next((name for name in ("yuv420p", "nv12", "yuv422p10le") if name in {f.name for f in formats}), "")
+        context = _context(encoder.library, width=256, height=256, pix_fmt=pix_fmt, rate=UNKNOWN_RATE)
+        context.options = {"x265-params": "log-level=none"} if encoder.library == "libx265" else {}
+        frame = av.VideoFrame(256, 256, pix_fmt)
+        frame.pts = 0
+        return bool(context.encode(frame) + context.encode(None))
+    except (av.FFmpegError, ValueError) as error:
+        log.debug("%s does not work here: %s", encoder.library, error)
+        return False
