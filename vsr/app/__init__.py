@@ -1,0 +1,1 @@
+"""The thin shells that join pixels and video: command line and jobs."""

@@ -1,0 +1,112 @@
+"""Who runs a network: PyTorch, or OpenVINO on CPUs; and which of them this machine is served best by."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from vsr.backends.base import Backend
+from vsr.errors import DeviceError
+
+DEVICES = ("auto", "cpu", "openvino", "torch", "cuda", "cuda:N")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A backend and precision, and why."""
+
+    device: str
+    precision: str
+    reason: str
+
+
+def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = False) -> Choice:
+    """Settle ``"auto"`` for this machine.
+
+    Args:
+        device: ``"auto"``; ``"cpu"`` (the fastest there is on the CPU); ``"openvino"`` or ``"torch"`` (that one, on the
+            CPU); ``"cuda"`` or ``"cuda:1"``.
+        precision: one of :data:`PRECISIONS`.
+        has_int8: whether 8-bit weights of the network exist.
+
+    Raises:
+        DeviceError: a name that does not exist, a device that is not here, or a precision that it cannot do.
+    """
+    if precision not in PRECISIONS:
+        raise DeviceError(f"got precision {precision!r}, allowed are {', '.join(PRECISIONS)}")
+    place, why = _place(device)
+    if place.startswith("cuda"):
+        allowed = ("fp16", "fp32", "bf16")
+    elif place == "openvino":
+        allowed = ("int8",) * has_int8 + ("bf16",) * ("BF16" in openvino_capabilities()) + ("fp32",)
+    else:
+        allowed = ("fp32", "bf16") + ("int8",) * has_int8
+    if precision == "auto":
+        return Choice(device=place, precision=allowed[0], reason=f"{why}; {_PRECISION_REASONS[allowed[0]]}")
+    if precision not in allowed:
+        raise DeviceError(f"got precision {precision} on {place}, this machine and network allow {', '.join(allowed)}")
+    return Choice(device=place, precision=precision, reason=f"{why}; {precision} as asked")
+
+
+_PRECISION_REASONS = {
+    "int8": "8-bit weights are shipped, trained with the rounding in the loop",
+    "bf16": "this processor multiplies bf16, and that costs no quality",
+    "fp16": "half precision, the luma around the network stays fp32",
+    "fp32": "nothing faster keeps the quality",
+}
+
+
+def make_backend(choice: Choice, *, threads: int = 0) -> Backend:
+    """Open what was chosen; ``threads`` 0 uses every core that this process may use."""
+    if choice.device == "openvino":
+        from vsr.backends.openvino import OpenVINOBackend
+
+        return OpenVINOBackend(precision=choice.precision, threads=threads)
+    from vsr.backends.pytorch import TorchBackend
+
+    if threads and choice.device == "cpu":
+        torch.set_num_threads(threads)
+    return TorchBackend(choice.device, precision=choice.precision)
+
+
+def _place(device: str) -> tuple[str, str]:
+    """The concrete device behind a name (``openvino``, ``cpu`` for torch's, ``cuda…``), and why."""
+    if device == "torch":
+        return "cpu", "PyTorch on the CPU as asked"
+    if device == "openvino":
+        if not openvino_capabilities():
+            raise DeviceError("OpenVINO is not installed here; 'pip install openvino', or use --device torch")
+        return "openvino", "OpenVINO as asked"
+    if device.partition(":")[0] == "cuda":
+        return _cuda(device), "CUDA as asked"
+    if device not in ("auto", "cpu"):
+        raise DeviceError(f"got device {device!r}, allowed are {', '.join(DEVICES)}")
+    if device == "auto" and torch.cuda.is_available():
+        return "cuda", f"{torch.cuda.get_device_name()} is here"
+    no_gpu = "as asked" if device == "cpu" else "no CUDA device"
+    if openvino_capabilities():
+        return "openvino", f"CPU ({no_gpu}), where OpenVINO is the fastest"
+    return "cpu", f"CPU ({no_gpu}), OpenVINO is not installed"
+
+
+def _cuda(device: str) -> str:
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    number = device.partition(":")[2] or "0"
+    if not number.isdigit() or int(number) >= count:
+        have = ", ".join(f"cuda:{index}" for index in range(count)) or "none"
+        raise DeviceError(f"got device {device}, CUDA devices here: {have}; try --device auto")
+    return device
+
+
+@cache
+def openvino_capabilities() -> frozenset[str]:
+    """What OpenVINO can compute with on this CPU (``FP32``, ``BF16``, ``INT8``, …); empty where it is not installed."""
+    if importlib.util.find_spec("openvino") is None:
+        return frozenset()
+    import openvino
+
+    return frozenset(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))

@@ -1,0 +1,1 @@
+"""Recipes for training, as data of the package."""

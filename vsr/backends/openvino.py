@@ -1,0 +1,121 @@
+"""Networks run by OpenVINO on a CPU: the fastest that two cores can do.
+
+The graph takes and gives the stream's own whole numbers. Every shape is compiled once, for static shapes are faster. A
+pool of requests keeps all cores busy: one stream of inference per core, because decoder and encoder use them too, and
+threads that wait for one another in every layer lose more to that than they gain.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vsr.backends.base import Job, Numbers, Plane, Runner
+from vsr.models.base import Network
+
+_SHAPES_KEPT = 4
+
+
+class OpenVINOBackend:
+    """OpenVINO's CPU plugin.
+
+    Args:
+        precision: ``"fp32"``, ``"bf16"`` or, for networks with 8-bit convolutions, ``"int8"``.
+        threads: cores to use; 0 for all that this process may use.
+        latency: all cores on one frame after the other, in place of one frame per core.
+    """
+
+    def __init__(self, *, precision: str = "fp32", threads: int = 0, latency: bool = False) -> None:
+        import openvino
+
+        self.core = openvino.Core()
+        self.precision = precision
+        threads = threads or len(os.sched_getaffinity(0))
+        self.in_flight = 1 if latency else threads
+        self.name = "OpenVINO on CPU"
+        self.settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": self.in_flight,
+        }
+
+    def runner(self, network: Network, numbers: Numbers) -> Runner:
+        """Make a network of one channel ready."""
+        return _OpenVINORunner(self, network, numbers)
+
+    def compile(self, network: Network, numbers: Numbers, shape: tuple[int, int, int, int]) -> Any:
+        """Build and compile the graph for one shape N×1×H×W."""
+        return self.core.compile_model(_graph(network, numbers, shape), "CPU", self.settings)
+
+
+def _graph(network: Network, numbers: Numbers, shape: tuple[int, int, int, int]) -> Any:
+    """The network between whole numbers and whole numbers."""
+    import openvino
+    from openvino import opset13
+
+    example = torch.zeros(1, 1, 16, 16)
+    model = openvino.convert_model(network, example_input=example, input=[openvino.PartialShape(list(shape))])
+    kind = np.dtype(numbers.dtype).name
+    pre = openvino.preprocess.PrePostProcessor(model)
+    pre.input().tensor().set_element_type(openvino.Type(np.dtype(_input_type(numbers))))
+    steps = pre.input().preprocess().convert_element_type(openvino.Type.f32).scale(1 / numbers.gain)
+    if numbers.offset:
+        steps.mean(-numbers.offset)
+    model = pre.build()
+    y = model.get_results()[0].input_value(0)
+    if numbers.offset:
+        y = opset13.subtract(y, np.float32(numbers.offset))
+    y = opset13.multiply(y, np.float32(1 / numbers.gain))
+    y = opset13.clamp(opset13.round(y, "half_to_even"), 0.0, float(numbers.peak))
+    y = opset13.convert(y, {"uint8": "u8", "uint16": "u16"}[kind])
+    return openvino.Model([opset13.result(y)], model.get_parameters(), "planes")
+
+
+def _input_type(numbers: Numbers) -> type[np.uint8] | type[np.float32]:
+    """What the graph is fed with: its 8-bit convolutions take no 16-bit integers, floats hold those exactly."""
+    return np.uint8 if numbers.bit_depth == 8 else np.float32
+
+
+class _OpenVINORunner:
+    def __init__(self, backend: OpenVINOBackend, network: Network, numbers: Numbers) -> None:
+        self.backend, self.network, self.numbers = backend, network, numbers
+        self.compiled: OrderedDict[tuple[int, int, int, int], tuple[Any, list[Any]]] = OrderedDict()
+
+    def submit(self, planes: Sequence[Plane]) -> Job:
+        """Start one request for all planes; when the pool is empty a new request joins it."""
+        batch = np.stack(planes, dtype=_input_type(self.numbers), casting="safe")[:, None]
+        compiled, free = self._compiled(batch.shape)
+        request = free.pop() if free else compiled.create_infer_request()
+        request.start_async([batch], share_inputs=True)
+        return _Request(request, batch, free)
+
+    def _compiled(self, shape: Any) -> tuple[Any, list[Any]]:
+        entry = self.compiled.get(shape)
+        if entry is None:
+            entry = (self.backend.compile(self.network, self.numbers, shape), [])
+            self.compiled[shape] = entry
+            while len(self.compiled) > _SHAPES_KEPT:
+                self.compiled.popitem(last=False)
+        self.compiled.move_to_end(shape)
+        return entry
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request under way; it goes back to the pool with its result taken."""
+
+    request: Any
+    batch: Any
+    free: list[Any]
+
+    def result(self) -> list[Plane]:
+        self.request.wait()
+        result = np.array(self.request.get_output_tensor(0).data)[:, 0]
+        self.free.append(self.request)
+        return list(result)

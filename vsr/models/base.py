@@ -1,0 +1,51 @@
+"""What every network promises: the contract between an architecture and whoever runs or trains it.
+
+``forward`` takes floats N×channels×H×W in [0, 1] and returns N×channels×rH×rW, not clamped; it pads by itself, so that
+any H and W from 1 upwards work. Luma networks (``channels`` 1) expect the Y of limited range as stored, 16..235 over
+255: the range that the papers train and test on. Other ranges are mapped there by :class:`vsr.Upscaler`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """A network that makes pictures ``scale`` times larger.
+
+    Attributes:
+        scale: output rows per input row.
+        channels: 1 for luma, 3 for RGB.
+        receptive_field: input samples that an output sample depends on, to each side; a tile that is this much larger
+            on each side than what is kept of its result changes no sample.
+    """
+
+    scale: int
+    channels: int = 1
+    receptive_field: int
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """N×channels×H×W in [0, 1] to N×channels×rH×rW."""
+
+    def folded(self) -> Network:
+        """The same function with everything that only training needs folded away; itself where there is nothing."""
+        return self
+
+
+def macs_per_input_sample(network: nn.Module) -> int:
+    """Multiplications per luma sample of the input, all convolutions at input resolution."""
+    return sum(layer.weight.numel() // layer.groups for layer in network.modules() if isinstance(layer, nn.Conv2d))
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trained numbers, biases included."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def nearest(x: Tensor, scale: int) -> Tensor:
+    """Repeat every sample ``scale`` times along both axes."""
+    return torch.nn.functional.interpolate(x, scale_factor=float(scale), mode="nearest")

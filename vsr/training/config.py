@@ -1,0 +1,134 @@
+"""What a training run can be told, with defaults; a TOML file overlays them and may not hold any other key."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vsr.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """Which network, and where it starts.
+
+    ``init`` is a weight file, or shipped weights by name and scale (``"ecbsr:2"``); layers that fit are taken over.
+    ``quantize`` trains with 8-bit rounding in the loop.
+    """
+
+    name: str = "ecbsr"
+    scale: int = 2
+    init: str | None = None
+    quantize: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Which pictures, and how patches are cut from them.
+
+    ``folder`` is searched with its sub-folders. Every ``holdout_every``-th picture is kept for validation and never
+    trained on. ``patch`` is the side in low-resolution samples. Of ``candidates`` random places the one with the most
+    detail is taken.
+    """
+
+    folder: str = ""
+    holdout_every: int = 50
+    patch: int = 32
+    batch: int = 16
+    candidates: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimConfig:
+    """How long and how fast to learn: Adam, a warm-up, then a cosine from ``rate`` to ``final_rate``.
+
+    ``loss`` is ``"l1"``, ``"mse"`` or ``"charbonnier"``; for the last ``final_fraction`` of the steps ``final_loss``.
+    ``ema`` is the decay of the averaged weights, which are the ones evaluated and kept. ``patience`` counts epochs
+    without a better validation PSNR before the run ends early; 0 never does. ``clip`` bounds the gradient's norm.
+    """
+
+    steps: int = 100_000
+    steps_per_epoch: int = 2_000
+    rate: float = 1e-3
+    final_rate: float = 1e-5
+    warmup_steps: int = 500
+    loss: str = "l1"
+    final_loss: str = "mse"
+    final_fraction: float = 0.2
+    ema: float = 0.999
+    clip: float = 1.0
+    patience: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One run: its network, data, optimisation, and the folder ``out`` that takes all it writes."""
+
+    out: str = "runs/unnamed"
+    seed: int = 1
+    device: str = "auto"
+    threads: int = 0
+    sample_every: int = 10
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+
+def load_config(path: Path, **overrides: Any) -> TrainConfig:
+    """Read a recipe; ``overrides`` are ``section__key=value`` and win over the file; None leaves it as it is.
+
+    Raises:
+        ConfigError: no such file, not TOML, an unknown key, or a value of the wrong type.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for name, value in overrides.items():
+        if value is not None:
+            *sections, key = name.split("__")
+            branch = tree
+            for section in sections:
+                branch = branch.setdefault(section, {})
+            branch[key] = value
+    return build(TrainConfig, tree, where=str(path))
+
+
+T = typing.TypeVar("T")
+
+
+def build(kind: type[T], tree: Mapping[str, Any], *, where: str) -> T:
+    """Make a config dataclass from nested mappings, checking keys and types.
+
+    Raises:
+        ConfigError: an unknown key or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key not in hints:
+            raise ConfigError(f"{where}: got the key {key!r}, allowed are {', '.join(hints)}")
+        values[key] = _convert(hints[key], value, where=f"{where}: {key}")
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, *, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} is a section, got {value!r}")
+        return build(typing.cast(type, hint), value, where=where)
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if float in allowed and type(value) is int:
+        value = float(value)
+    if type(value) not in allowed:
+        names = ", ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+        raise ConfigError(f"{where} takes {names}, got {value!r}")
+    return value

@@ -1,0 +1,141 @@
+"""Training pictures as luma, low and high resolution in memory, and patches cut from them by the thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vsr.colour import rgb_to_luma
+from vsr.errors import DataError
+from vsr.resample import imresize
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Every picture below a folder, sorted by path.
+
+    Raises:
+        DataError: no such folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; give one that holds pictures ({', '.join(IMAGE_SUFFIXES)})")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise DataError(f"no picture below {folder}; looked for {', '.join(IMAGE_SUFFIXES)}")
+    return found
+
+
+def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+    """A picture as uint8 H×W×3.
+
+    Raises:
+        DataError: it cannot be read as a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise DataError(f"cannot read {path} as a picture: {error}") from error
+
+
+def crop_to_multiple(image: npt.NDArray[np.uint8], scale: int) -> npt.NDArray[np.uint8]:
+    """Cut rows and columns off the end so that both are multiples of ``scale`` (the papers' ``modcrop``)."""
+    rows, columns = image.shape[:2]
+    return image[: rows - rows % scale, : columns - columns % scale]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Luma of one picture: ``low`` uint8 H×W and ``high`` uint8 rH×rW."""
+
+    low: npt.NDArray[np.uint8]
+    high: npt.NDArray[np.uint8]
+
+
+def make_pair(rgb: npt.NDArray[np.uint8], scale: int) -> Pair:
+    """Degrade as the papers do: antialiased bicubic in RGB, rounded to 8 bit, then luma of both."""
+    high = crop_to_multiple(rgb, scale)
+    low = imresize(high, scale=1 / scale)
+    assert low.dtype == np.uint8
+    return Pair(rgb_to_luma(low.astype(np.uint8)), rgb_to_luma(high))
+
+
+class Patches:
+    """Random patches out of pairs that stay in memory, all cut by one indexing operation.
+
+    Args:
+        pairs: at least one, each ``low`` at least ``patch`` in both directions (others are left out).
+        scale: of the pairs.
+        patch: side of a patch in low-resolution samples.
+        candidates: places drawn for each patch; the one with the largest variance is taken.
+        device: where the pictures are kept and cut.
+
+    Raises:
+        DataError: no picture is large enough.
+    """
+
+    def __init__(
+        self, pairs: Sequence[Pair], *, scale: int, patch: int, candidates: int = 1, device: torch.device | None = None
+    ) -> None:
+        pairs = [pair for pair in pairs if min(pair.low.shape) >= patch]
+        if not pairs:
+            raise DataError(f"no picture is as large as a patch of {patch * scale}×{patch * scale}")
+        self.scale, self.patch, self.candidates = scale, patch, candidates
+        self.low = torch.from_numpy(np.concatenate([pair.low.ravel() for pair in pairs])).to(device)
+        self.high = torch.from_numpy(np.concatenate([pair.high.ravel() for pair in pairs])).to(device)
+        shapes = np.array([pair.low.shape for pair in pairs])
+        sizes = shapes.prod(axis=1)
+        self.shapes = torch.from_numpy(shapes)
+        self.starts = torch.from_numpy(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
+        # A picture is drawn as often as it has places for a patch.
+        self.chances = (self.shapes - patch + 1).prod(dim=1).double()
+
+    def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw ``count`` patches: floats N×1×p×p and N×1×rp×rp in [0, 1], turned and mirrored alike."""
+        low, high = self._cut(count * self.candidates, generator)
+        if self.candidates > 1:
+            spread = low.flatten(1).var(dim=1).view(count, self.candidates)
+            chosen = spread.argmax(dim=1) + self.candidates * torch.arange(count, device=low.device)
+            low, high = low[chosen], high[chosen]
+        turn = int(torch.randint(8, (), generator=generator))
+        return _dihedral(low, turn).contiguous(), _dihedral(high, turn).contiguous()
+
+    def _cut(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        which = torch.multinomial(self.chances, count, replacement=True, generator=generator)
+        room = self.shapes[which] - self.patch + 1
+        place = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * room).long()
+        width, start, r = self.shapes[which, 1], self.starts[which], self.scale
+        low = _windows(self.low, start, width, place, self.patch)
+        return low, _windows(self.high, start * r * r, width * r, place * r, self.patch * r)
+
+
+def _windows(flat: Tensor, start: Tensor, width: Tensor, place: Tensor, side: int) -> Tensor:
+    """Square windows out of pictures that lie one after the other in ``flat``, as floats N×1×side×side in [0, 1]."""
+    steps = torch.arange(side)
+    rows = (start + place[:, 0] * width)[:, None] + steps * width[:, None]
+    index = (rows + place[:, 1, None])[:, :, None] + steps
+    return (flat[index.to(flat.device)].float() / 255.0).unsqueeze(1)
+
+
+def _dihedral(x: Tensor, turn: int) -> Tensor:
+    if turn & 4:
+        x = x.transpose(2, 3)
+    if turn & 2:
+        x = x.flip(2)
+    return x.flip(3) if turn & 1 else x
+
+
+def load_pairs(paths: Sequence[Path], scale: int) -> Iterator[Pair]:
+    """Read and degrade pictures one by one; those smaller than 16 low-resolution samples are passed over."""
+    for path in paths:
+        rgb = read_rgb(path)
+        if min(rgb.shape[:2]) >= 16 * scale:
+            yield make_pair(rgb, scale)

@@ -1,0 +1,241 @@
+"""The training loop of luma networks: patches in, averaged weights out, and nothing lost when it is interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from vsr.errors import ConfigError
+from vsr.metrics import psnr
+from vsr.models import build_network
+from vsr.models.base import Network
+from vsr.models.quantized import calibrate, quantize
+from vsr.training.config import TrainConfig
+from vsr.training.data import Pair, Patches, find_images, load_pairs
+from vsr.training.samples import sample_grid
+from vsr.weights import start_from
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.jsonl"
+BEST = "best.safetensors"
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": functional.l1_loss,
+    "mse": functional.mse_loss,
+    "charbonnier": lambda x, y: torch.sqrt((x - y) ** 2 + 1e-6).mean(),
+}
+
+
+class Trainer:
+    """One run of a recipe; everything that it writes lies in ``config.out``.
+
+    ``checkpoint.pt`` holds all that the run depends on (weights, averages, optimiser, random state, place), so that a
+    resumed run ends with the same bits as one that was never interrupted, on the same machine and number of threads.
+
+    Args:
+        config: the recipe.
+        resume: go on from ``checkpoint.pt`` if there is one.
+
+    Raises:
+        ConfigError: an impossible setting, or a checkpoint of another recipe.
+        DataError: the pictures cannot be used.
+    """
+
+    def __init__(self, config: TrainConfig, *, resume: bool = False) -> None:
+        _check(config)
+        self.config, self.out = config, Path(config.out)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        self.device = torch.device(_device(config.device))
+        torch.manual_seed(config.seed)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        paths = find_images(Path(config.data.folder))
+        every = config.data.holdout_every
+        self.validation = list(load_pairs(paths[every - 1 :: every] or paths[-1:], config.model.scale))
+        training = [path for index, path in enumerate(paths) if (index + 1) % every] or paths
+        self.patches = Patches(
+            list(load_pairs(tqdm(training, "pictures", disable=None, leave=False), config.model.scale)),
+            scale=config.model.scale,
+            patch=config.data.patch,
+            candidates=config.data.candidates,
+            device=self.device,
+        )
+        self.network = self._make_network()
+        self.average = self._averaged()
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.optim.rate)
+        self.step, self.best, self.stale = 0, -math.inf, 0
+        self.out.mkdir(parents=True, exist_ok=True)
+        if resume and (self.out / CHECKPOINT).exists():
+            self._restore()
+        else:
+            (self.out / HISTORY).unlink(missing_ok=True)
+
+    def run(self) -> float:
+        """Train to the end, or until validation stops getting better; returns the best validation PSNR in dB."""
+        optim = self.config.optim
+        bar = tqdm(total=optim.steps, initial=self.step, disable=None, unit="step", desc=self.out.name)
+        while self.step < optim.steps and not (optim.patience and self.stale >= optim.patience):
+            until = min(optim.steps, (self.step // optim.steps_per_epoch + 1) * optim.steps_per_epoch)
+            total = torch.zeros((), device=self.device)
+            count = until - self.step
+            while self.step < until:
+                total += self._train_step()
+                bar.update()
+            self._end_of_epoch(float(total) / count, bar)
+        bar.close()
+        return self.best
+
+    def _train_step(self) -> Tensor:
+        optim = self.config.optim
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        low, high = self.patches.sample(self.config.data.batch, self.generator)
+        last = self.step >= optim.steps * (1 - optim.final_fraction)
+        loss = LOSSES[optim.final_loss if last else optim.loss](self.network(low), high)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip)
+        self.optimizer.step()
+        self.step += 1
+        # Early weights are far off; a decay that grows with the step forgets them.
+        decay = min(optim.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for kept, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+        return loss.detach()
+
+    def _end_of_epoch(self, loss: float, bar: tqdm[Any]) -> None:
+        value = validate(self.average, self.validation, self.device)
+        epoch = math.ceil(self.step / self.config.optim.steps_per_epoch)
+        better = value > self.best
+        self.stale = 0 if better else self.stale + 1
+        row = {
+            "epoch": epoch,
+            "step": self.step,
+            "loss": loss,
+            "psnr": value,
+            "rate": learning_rate(self.step, self.config),
+        }
+        with (self.out / HISTORY).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        bar.set_postfix(psnr=f"{value:.3f}")
+        if better:
+            self.best = value
+            save_file(exported(self.average), self.out / BEST)
+        if self.config.sample_every and epoch % self.config.sample_every == 0:
+            sample_grid(self.average, self.validation[:4], device=self.device).save(
+                self.out / f"sample_{epoch:04d}.png"
+            )
+        self._save()
+
+    def _make_network(self) -> Network:
+        model = self.config.model
+        network = build_network(model.name, scale=model.scale)
+        if model.init:
+            network = start_from(network, model.init)
+        if model.quantize:
+            network = quantize(network)
+            low, _ = self.patches.sample(256, torch.Generator().manual_seed(self.config.seed))
+            calibrate(network, low.cpu())
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def _averaged(self) -> Network:
+        import copy
+
+        return copy.deepcopy(self.network).requires_grad_(False)
+
+    def _save(self) -> None:
+        state = {
+            "config": dataclasses.asdict(self.config),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "place": {"step": self.step, "best": self.best, "stale": self.stale},
+        }
+        temporary = self.out / (CHECKPOINT + ".new")
+        torch.save(state, temporary)
+        temporary.replace(self.out / CHECKPOINT)
+
+    def _restore(self) -> None:
+        state = torch.load(self.out / CHECKPOINT, map_location="cpu", weights_only=True)
+        wanted = dataclasses.asdict(self.config)
+        # These say where and how it runs; the rest is what the run is.
+        differing = {key for key in wanted if wanted[key] != state["config"].get(key)} - {
+            "out",
+            "device",
+            "sample_every",
+        }
+        if differing:
+            raise ConfigError(
+                f"{self.out / CHECKPOINT} was made with other settings ({', '.join(sorted(differing))}); "
+                "give another out folder, or start anew without --resume"
+            )
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        place = state["place"]
+        self.step, self.best, self.stale = place["step"], place["best"], place["stale"]
+        rows = (self.out / HISTORY).read_text(encoding="utf-8").splitlines()
+        kept = [row for row in rows if json.loads(row)["step"] <= self.step]
+        (self.out / HISTORY).write_text("".join(row + "\n" for row in kept), encoding="utf-8")
+        log.info("resumed %s at step %d", self.out, self.step)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """Adam's rate at a step: a linear warm-up, then half a cosine."""
+    optim = config.optim
+    warm = min(1.0, (step + 1) / max(1, optim.warmup_steps))
+    half = 0.5 * (1 + math.cos(math.pi * min(1.0, step / optim.steps)))
+    return warm * (optim.final_rate + (optim.rate - optim.final_rate) * half)
+
+
+@torch.no_grad()
+def validate(network: Network, pairs: list[Pair], device: torch.device) -> float:
+    """Mean PSNR in dB over the luma of whole pictures, a border of ``scale`` samples left out."""
+    values = []
+    for pair in pairs:
+        low = torch.from_numpy(pair.low).to(device).float().div(255)[None, None]
+        high = network(low).mul(255).round().clamp(0, 255).to(torch.uint8)[0, 0].cpu().numpy()
+        values.append(psnr(high, pair.high, border=network.scale))
+    return float(np.mean(values))
+
+
+def exported(network: Network) -> dict[str, Tensor]:
+    """The weights to ship: folded, on the CPU, contiguous."""
+    return {name: value.detach().cpu().contiguous() for name, value in network.folded().state_dict().items()}
+
+
+def _device(name: str) -> str:
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _check(config: TrainConfig) -> None:
+    for name in (config.optim.loss, config.optim.final_loss):
+        if name not in LOSSES:
+            raise ConfigError(f"got the loss {name!r}, allowed are {', '.join(LOSSES)}")
+    for label, number, least in (
+        ("optim.steps", config.optim.steps, 1),
+        ("optim.steps_per_epoch", config.optim.steps_per_epoch, 1),
+        ("data.batch", config.data.batch, 1),
+        ("data.patch", config.data.patch, 8),
+        ("data.candidates", config.data.candidates, 1),
+        ("data.holdout_every", config.data.holdout_every, 2),
+    ):
+        if number < least:
+            raise ConfigError(f"got {label} = {number}, it must be at least {least}")

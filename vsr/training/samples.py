@@ -1,0 +1,44 @@
+"""Pictures of how a training run is doing: low resolution, bicubic, the network, the truth, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from vsr.models.base import Network
+from vsr.models.interpolation import Interpolation
+from vsr.training.data import Pair
+
+SIDE = 192
+
+
+@torch.no_grad()
+def sample_grid(network: Network, pairs: Sequence[Pair], *, device: torch.device) -> Image.Image:
+    """A row for each pair: nearest | bicubic | network | truth, the most detailed crop of each, as a gray picture."""
+    return Image.fromarray(np.concatenate([_row(network, pair, device) for pair in pairs]))
+
+
+def _row(network: Network, pair: Pair, device: torch.device) -> npt.NDArray[np.uint8]:
+    scale = network.scale
+    side = min(SIDE // scale, *pair.low.shape)
+    low = _detailed(pair.low, side)
+    x = torch.from_numpy(pair.low[low].copy()).to(device).float().div(255)[None, None]
+    truth = pair.high[tuple(slice(part.start * scale, part.stop * scale) for part in low)]
+    makers = (Interpolation(scale, kernel="nearest"), Interpolation(scale, kernel="bicubic"), network)
+    made = [maker.to(device)(x).mul(255).round().clamp(0, 255).to(torch.uint8)[0, 0].cpu().numpy() for maker in makers]
+    row = np.concatenate([*made, truth], axis=1)
+    return np.pad(row, ((0, SIDE - row.shape[0]), (0, 4 * SIDE - row.shape[1])))
+
+
+def _detailed(image: npt.NDArray[np.uint8], side: int) -> tuple[slice, slice]:
+    """Where the crop with the largest variance lies, on a coarse grid."""
+    places = [
+        (slice(y, y + side), slice(x, x + side))
+        for y in range(0, image.shape[0] - side + 1, max(1, side // 2))
+        for x in range(0, image.shape[1] - side + 1, max(1, side // 2))
+    ]
+    return max(places, key=lambda place: float(image[place].var()))
