@@ -1,0 +1,56 @@
+# Each command sets up what it needs in .venv the first time, and again when pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+BENCH  := $(VENV)/.bench-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench upscale clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@echo
+	@echo 'ARGS="…" is passed on: make test ARGS="-k pipeline". PYTHON=… chooses the interpreter of a new .venv.'
+
+setup: $(READY) ## Create .venv with everything in it
+
+demo: $(READY) ## Make a small clip, upscale it, and show what was gained
+	$(BIN)/vsr demo $(ARGS)
+
+test: $(READY) ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH) ## Measure the speed here, against other ways to do the same
+	$(BIN)/vsr bench $(ARGS)
+
+upscale: $(READY) ## Upscale a video: make upscale IN=small.mp4 OUT=large.mp4
+	@test -n '$(IN)' -a -n '$(OUT)' || { echo 'say which: make upscale IN=small.mp4 OUT=large.mp4' >&2; exit 2; }
+	$(BIN)/vsr upscale '$(IN)' -o '$(OUT)' $(ARGS)
+
+clean: ## Remove .venv and everything that was generated
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so an installation that was cut off is done again.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "got $$($(PYTHON) --version 2>&1 || echo no Python), allowed is 3.11 or newer;" \
+	        'try: make PYTHON=/path/to/python3.11 …' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	@touch $@
