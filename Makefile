@@ -44,9 +44,10 @@ clean: ## Remove .venv and everything that was generated
 
 # The stamp is written last, so an installation that was cut off is done again.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "got $$($(PYTHON) --version 2>&1 || echo no Python), allowed is 3.11 or newer;" \
-	        'try: make PYTHON=/path/to/python3.11 …' >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    found=$$($(PYTHON) --version 2>/dev/null) || found='no Python'; \
+	    echo "got $$found at '$(PYTHON)', allowed is 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
+	    exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
