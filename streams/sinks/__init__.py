@@ -58,7 +58,9 @@ def open_sink(
     Args:
         url: a path; or ``file:PATH``; or ``null:``, which counts what it is given and keeps nothing.
         info: what is known of the input: time base, rate, tags, chapters, the streams to copy.
-        width, height, format: of the frames that will be written.
+        width: of the frames that will be written, in luma samples; so the ``height``.
+        height: see ``width``.
+        format: what their planes hold.
         options: for the encoder.
         overwrite: replace a file of that name.
         sample_aspect_ratio: of the output, otherwise the input's.

@@ -47,7 +47,8 @@ class Encoder:
     """One encoder.
 
     ``crf_key`` and ``preset_key`` are its options for quality and speed (None: it has no such), ``params_key`` the
-    option that takes private ``key=value:…`` settings, ``fixed`` what is always set.
+    option that takes private ``key=value:…`` settings, ``fixed`` what is always set, ``limited_only`` that every decoder
+    takes its pictures for limited range.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Encoder:
     preset_key: str | None = "preset"
     preset: str | None = None
     params_key: str | None = None
+    limited_only: bool = False
     fixed: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,9 +76,7 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType(
     {
         encoder.name: encoder
         for encoder in (
-            Encoder(
-                name="h264", library="libx264", codec="h264", crf=18, preset="veryfast", params_key="x264-params"
-            ),
+            Encoder(name="h264", library="libx264", codec="h264", crf=18, preset="veryfast", params_key="x264-params"),
             Encoder(name="h265", library="libx265", codec="hevc", crf=20, preset="fast", params_key="x265-params"),
             Encoder(name="av1", library="libsvtav1", codec="av1", crf=24, preset="9", params_key="svtav1-params"),
             Encoder(
@@ -94,9 +94,16 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType(
                 codec="ffv1",
                 crf_key=None,
                 preset_key=None,
-                fixed={"level": "3", "slices": "4", "slicecrc": "1"},
+                fixed={"level": "3", "slicecrc": "1"},
             ),
-            Encoder(name="prores", library="prores_ks", codec="prores", crf_key=None, preset_key="profile"),
+            Encoder(
+                name="prores",
+                library="prores_ks",
+                codec="prores",
+                crf_key=None,
+                preset_key="profile",
+                limited_only=True,
+            ),
             *(_hardware(codec, family) for family in ("nvenc", "qsv") for codec in ("h264", "hevc", "av1")),
         )
     }
@@ -105,6 +112,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     {"hevc": "h265", "x264": "h264", "x265": "h265", "svtav1": "av1"}
     | {encoder.library: name for name, encoder in ENCODERS.items()}
 )
+
+RANGES = MappingProxyType({"limited": 1, "full": 2})
+"""FFmpeg's numbers for the range of the samples."""
 
 UNKNOWN_RATE = Fraction(25)
 """What an encoder is told for its rate control where nobody knows the rate; no timestamp depends on it."""
@@ -129,6 +139,13 @@ def encoder_named(name: str) -> Encoder:
 def available_encoders() -> tuple[str, ...]:
     """Names of the encoders that encoded a picture here and now. To be listed by FFmpeg proves nothing."""
     return tuple(name for name, encoder in ENCODERS.items() if _encodes_one(encoder))
+
+
+def fits(encoder: Encoder, chroma: str, *, width: int, height: int) -> bool:
+    """Whether a codec can state that size: H.264 and H.265 crop by whole chroma samples only."""
+    if encoder.codec not in ("h264", "hevc") or chroma not in ("420", "422"):
+        return True
+    return width % 2 == 0 and (chroma == "422" or height % 2 == 0)
 
 
 @cache
@@ -178,13 +195,15 @@ def open_encoder(
         ) from error
     unused = set(context.options) & {*options.extra}
     if unused:
-        raise SinkError(f"{encoder.library} knows no option {', '.join(sorted(unused))}; see ffmpeg -h encoder={encoder.library}")
+        raise SinkError(
+            f"{encoder.library} knows no option {', '.join(sorted(unused))}; see ffmpeg -h encoder={encoder.library}"
+        )
     return context
 
 
 def set_colours(target: Any, form: PixelFormat) -> None:
     """State range, matrix, primaries and transfer on an ``av`` codec context or frame."""
-    target.color_range = 2 if form.range == "full" else 1
+    target.color_range = RANGES[form.range]
     target.colorspace = form.matrix
     target.color_primaries = form.primaries
     target.color_trc = form.transfer

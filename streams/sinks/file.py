@@ -266,5 +266,3 @@ def _moved(chapter: Mapping[str, Any], shift: Fraction) -> dict[str, Any]:
 
 def _words(error: BaseException) -> str:
     return str(getattr(error, "strerror", None) or error)
-
-

@@ -3,50 +3,54 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from streams.errors import UnsupportedStreamError
 from streams.frame import Frame, PixelFormat
-from streams.sinks.encoders import Encoder, set_colours, takes
+from streams.sinks.encoders import RANGES, Encoder, fits, set_colours, takes
 
 log = logging.getLogger(__name__)
 
 _DEPTHS = (8, 9, 10, 12, 14, 16)
 _CHROMA = ("gray", "420", "422", "444")  # the least first
 _SEMI_PLANAR = {("420", 8): "nv12", ("420", 10): "p010le"}  # what the encoders of graphics cards take
-_PLANAR = re.compile(r"(?:yuv(?P<chroma>420|422|444)p|gray)(?P<depth>9|1[0246])?(?:le)?")
 
 
-def choose_pix_fmt(encoder: Encoder, form: PixelFormat, *, asked: str | None) -> str:
+def choose_pix_fmt(encoder: Encoder, form: PixelFormat, *, width: int, height: int, asked: str | None) -> str:
     """FFmpeg's name of the pixel format to encode: the one asked for, or the nearest that the encoder takes.
 
-    The nearest loses no bits where that can be had, then no chroma, then adds as little as it can. Lost precision is
-    said in the log; more than 8 bits never become 8 unless they are asked to.
+    The nearest loses no bits where that can be had, then no chroma, then adds as little as it can. What is lost is said
+    in the log, and so is a size that makes H.264 and H.265 store more chroma; more than 8 bits never become 8 unless
+    they are asked to.
 
     Raises:
-        UnsupportedStreamError: the encoder does not take the format asked for, or only 8 bits of more.
+        UnsupportedStreamError: the encoder does not take the format asked for, or only 8 bits of more, or not that size.
     """
     if asked is not None:
         if not takes(encoder.library, asked):
-            raise UnsupportedStreamError(f"{encoder.name} does not take --pix-fmt {asked}; leave it out for {form.name}")
+            raise UnsupportedStreamError(
+                f"{encoder.name} does not take --pix-fmt {asked}; leave it out for {form.name}"
+            )
         return asked
-    if takes(encoder.library, form.name):
-        return form.name
     for depth, chroma, name in _nearest_first(form):
-        if takes(encoder.library, name):
-            if depth == 8 < form.bit_depth:
-                break
-            if depth < form.bit_depth or _CHROMA.index(chroma) < _CHROMA.index(form.subsampling):
-                log.warning("%s does not take %s: encoding %s, which is less", encoder.name, form.name, name)
-            return name
+        if not fits(encoder, chroma, width=width, height=height) or not takes(encoder.library, name):
+            continue
+        if depth == 8 < form.bit_depth:
+            break
+        if depth < form.bit_depth or _CHROMA.index(chroma) < _CHROMA.index(form.subsampling):
+            log.warning("%s does not take %s: encoding %s, which is less", encoder.name, form.name, name)
+        elif not fits(encoder, form.subsampling, width=width, height=height):
+            log.warning("%s has no odd sizes in %s: encoding %s, which few devices play", encoder.name, form.name, name)
+        return name
     raise UnsupportedStreamError(
-        f"{encoder.name} cannot keep the {form.bit_depth} bits of {form.name} here; "
-        f"choose another --codec (h265, av1, ffv1), or --pix-fmt yuv420p for 8 bits"
+        f"{encoder.name} cannot keep {form.name} at {width}×{height} here; choose another --codec (av1, h265, ffv1), "
+        f"or --pix-fmt yuv420p for 8 bits"
     )
 
 
@@ -72,38 +76,44 @@ def _name(chroma: str, depth: int) -> str:
 
 
 class PictureMaker:
-    """Copies the planes of frames of one geometry into pictures of ``pix_fmt``, a new one for each."""
+    """Copies the planes of frames of one geometry into pictures of ``pix_fmt``, a new one for each.
 
-    def __init__(self, form: PixelFormat, *, width: int, height: int, pix_fmt: str) -> None:
-        self._format = form
+    Attributes:
+        format: what the pictures hold: that of the frames, in limited range where ``limited_only``.
+    """
+
+    def __init__(self, form: PixelFormat, *, width: int, height: int, pix_fmt: str, limited_only: bool = False) -> None:
+        self.format = replace(form, range="limited") if limited_only else form
+        self._source = form
         self._width, self._height = width, height
         self._pix_fmt = pix_fmt
         # swscale takes every gray for full range and would stretch it on the way to colour: the chroma is added here.
         grows = form.subsampling == "gray" and not pix_fmt.startswith("gray")
         self._layout = _name("420", form.bit_depth) if grows else form.name
-        if grows and _PLANAR.fullmatch(pix_fmt) and takes_depth(pix_fmt) == form.bit_depth:
-            self._layout = pix_fmt
+        self._converts = self._layout != pix_fmt or self.format != form
+        # One for all frames: a frame's own method would build its tables anew every time.
+        self._reformatter = VideoReformatter()
 
     def make(self, frame: Frame) -> Any:
         """A new ``av.VideoFrame`` with the pixels of ``frame``, its colours, pts and time base."""
         picture = av.VideoFrame(self._width, self._height, self._layout)
-        neutral = 1 << (self._format.bit_depth - 1)
+        neutral = 1 << (self._source.bit_depth - 1)
         for index, target in enumerate(picture.planes):
-            samples = np.frombuffer(target, self._format.dtype).reshape(target.height, -1)[:, : target.width]
+            samples = np.frombuffer(target, self._source.dtype).reshape(target.height, -1)[:, : target.width]
             samples[...] = frame.planes[index] if index < len(frame.planes) else neutral
-        self._describe(picture, frame)
-        if self._layout != self._pix_fmt:
-            picture = picture.reformat(format=self._pix_fmt, interpolation="BICUBIC")
-            self._describe(picture, frame)
-        return picture
-
-    def _describe(self, picture: Any, frame: Frame) -> None:
-        set_colours(picture, self._format)
+        if self._converts:
+            # One thread: swscale's own split a picture of odd height in ways that let it write a row twice.
+            set_colours(picture, self._source)
+            picture = self._reformatter.reformat(
+                picture,
+                format=self._pix_fmt,
+                interpolation="BICUBIC",
+                src_color_range=RANGES[self._source.range],
+                dst_color_range=RANGES[self.format.range],
+                threads=1,
+            )
+        set_colours(picture, self.format)
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         # A type that a decoder left behind would dictate key frames to the encoder.
         picture.pict_type = 0
-
-
-def takes_depth(pix_fmt: str) -> int:
-    """Bits of one luma sample of a pixel format of FFmpeg."""
-    return int(av.VideoFormat(pix_fmt).components[0].bits)
+        return picture

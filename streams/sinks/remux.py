@@ -16,7 +16,11 @@ from streams.sources.base import SourceInfo, StreamInfo
 
 Action = Literal["copy", "convert", "attach", "rewrite", "drop"]
 
-_COVER_TYPES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png"), "bmp": ("cover.bmp", "image/bmp")}
+_COVER_TYPES = {
+    "mjpeg": ("cover.jpg", "image/jpeg"),
+    "png": ("cover.png", "image/png"),
+    "bmp": ("cover.bmp", "image/bmp"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,9 @@ def _plan(container: Container, info: SourceInfo, stream: StreamInfo) -> StreamP
 
 def _plan_cover(container: Container, stream: StreamInfo) -> StreamPlan:
     if container.cover is None or _decoder(stream.template) not in _COVER_TYPES:
-        return StreamPlan(stream=stream, action="drop", reason=f"{container.name} cannot hold a {stream.codec} cover picture")
+        return StreamPlan(
+            stream=stream, action="drop", reason=f"{container.name} cannot hold a {stream.codec} cover picture"
+        )
     return StreamPlan(stream=stream, action="attach" if container.cover == "attachment" else "copy")
 
 

@@ -49,21 +49,23 @@ class VideoTrack:
         self.time_base = info.time_base
         self._hdr = Hdr.of(info.hdr)
         self.encoder = choose_encoder(container, format, options=options)
-        self.pix_fmt = choose_pix_fmt(self.encoder, format, asked=options.pix_fmt)
+        self.pix_fmt = choose_pix_fmt(self.encoder, format, width=width, height=height, asked=options.pix_fmt)
+        self._maker = PictureMaker(
+            format, width=width, height=height, pix_fmt=self.pix_fmt, limited_only=self.encoder.limited_only
+        )
         self._template = open_template(self.encoder.codec, width=width, height=height, format=format, hdr=self._hdr)
         self._context = open_encoder(
             self.encoder,
             width=width,
             height=height,
             pix_fmt=self.pix_fmt,
-            format=format,
+            format=self._maker.format,
             time_base=info.time_base,
             rate=info.rate,
             sample_aspect_ratio=sample_aspect_ratio,
             hdr=self._hdr,
             options=options,
         )
-        self._maker = PictureMaker(format, width=width, height=height, pix_fmt=self.pix_fmt)
         self._stream: Any = None
         self._last_pts: int | None = None
         self._durations: dict[int, int] = {}
@@ -129,7 +131,9 @@ class VideoTrack:
         if shift or frame.time_base != self.time_base:
             pts = (frame.seconds + shift) / self.time_base
             if pts.denominator != 1:
-                raise SinkError(f"{frame} does not fall on the output's time base {self.time_base}; open it for that one")
+                raise SinkError(
+                    f"{frame} does not fall on the output's time base {self.time_base}; open it for that one"
+                )
             ticks = round(frame.duration * frame.time_base / self.time_base)
             frame = replace(frame, pts=int(pts), time_base=self.time_base, duration=ticks)
         if self._last_pts is not None and frame.pts <= self._last_pts:
