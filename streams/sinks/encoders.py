@@ -47,8 +47,8 @@ class Encoder:
     """One encoder.
 
     ``crf_key`` and ``preset_key`` are its options for quality and speed (None: it has no such), ``params_key`` the
-    option that takes private ``key=value:…`` settings, ``fixed`` what is always set, ``limited_only`` that every decoder
-    takes its pictures for limited range.
+    option that takes private ``key=value:…`` settings, ``fixed`` what is always set, ``limited_only`` that
+    every decoder takes its pictures for limited range.
     """
 
     name: str
@@ -131,7 +131,8 @@ def encoder_named(name: str) -> Encoder:
         return ENCODERS[ALIASES.get(key, key)]
     except KeyError:
         raise UnsupportedStreamError(
-            f"no encoder is called {name!r}; allowed are {', '.join(ENCODERS)}, and here work {', '.join(available_encoders())}"
+            f"no encoder is called {name!r}; allowed are {', '.join(ENCODERS)}; "
+            f"of these work here {', '.join(available_encoders())}"
         ) from None
 
 
@@ -195,9 +196,8 @@ def open_encoder(
         ) from error
     unused = set(context.options) & {*options.extra}
     if unused:
-        raise SinkError(
-            f"{encoder.library} knows no option {', '.join(sorted(unused))}; see ffmpeg -h encoder={encoder.library}"
-        )
+        names = ", ".join(sorted(unused))
+        raise SinkError(f"{encoder.library} knows no option {names}; see ffmpeg -h encoder={encoder.library}")
     return context
 
 

@@ -186,7 +186,8 @@ class FileSink(Sink):
         output = av.open(str(self.partial), "w", format=self._container.muxer, container_options=self._muxer_options())
         self._output = output
         output.metadata.update(container_tags(self._info.metadata))
-        output.set_chapters([_moved(chapter, self._shift) for chapter in self._info.chapters])
+        chapters: Any = [_moved(chapter, self._shift) for chapter in self._info.chapters]
+        output.set_chapters(chapters)
         self._track.add_to(output)
         for plan in self.plans:
             if plan.action in ("copy", "convert"):
@@ -241,7 +242,7 @@ class FileSink(Sink):
 def same_file(path: str | Path, url: str | Path) -> bool:
     """Whether an output path and an input are one file, however they are spelt; False where either is not a file."""
     try:
-        return os.path.samefile(path, url)
+        return Path(path).samefile(url)
     except (OSError, ValueError):
         return False
 

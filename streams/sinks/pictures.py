@@ -30,13 +30,11 @@ def choose_pix_fmt(encoder: Encoder, form: PixelFormat, *, width: int, height: i
     they are asked to.
 
     Raises:
-        UnsupportedStreamError: the encoder does not take the format asked for, or only 8 bits of more, or not that size.
+        UnsupportedStreamError: the encoder does not take the format asked for, that size, or more than 8 bits.
     """
     if asked is not None:
         if not takes(encoder.library, asked):
-            raise UnsupportedStreamError(
-                f"{encoder.name} does not take --pix-fmt {asked}; leave it out for {form.name}"
-            )
+            raise UnsupportedStreamError(f"{encoder.name} does not take --pix-fmt {asked}; leave it out")
         return asked
     for depth, chroma, name in _nearest_first(form):
         if not fits(encoder, chroma, width=width, height=height) or not takes(encoder.library, name):
@@ -99,7 +97,9 @@ class PictureMaker:
         picture = av.VideoFrame(self._width, self._height, self._layout)
         neutral = 1 << (self._source.bit_depth - 1)
         for index, target in enumerate(picture.planes):
-            samples = np.frombuffer(target, self._source.dtype).reshape(target.height, -1)[:, : target.width]
+            samples = np.frombuffer(memoryview(target), np.dtype(self._source.dtype)).reshape(target.height, -1)[
+                :, : target.width
+            ]
             samples[...] = frame.planes[index] if index < len(frame.planes) else neutral
         if self._converts:
             # One thread: swscale's own split a picture of odd height in ways that let it write a row twice.

@@ -28,7 +28,7 @@ class StreamPlan:
     """What becomes of one of the other streams of the input.
 
     ``copy``: as it is. ``convert``: text subtitles in another format, named by ``target``. ``attach``: a cover picture
-    kept as an attached file. ``rewrite``: the writer makes it anew (chapters, timecode). ``drop``: lost, for ``reason``.
+    kept as an attached file. ``rewrite``: the writer makes it anew (chapters, timecode). ``drop``: lost, see ``reason``.
     """
 
     stream: StreamInfo
@@ -112,7 +112,7 @@ class Carrier:
         self._end = Fraction(0)
 
     def carry(self, packet: Any, *, shift: Fraction) -> Any | None:
-        """The packet to write, ``shift`` seconds later; None for one without content. Call once the header is written."""
+        """The packet to write, ``shift`` seconds later; None for one without content. Only after the header."""
         if self._convert is not None:
             packet = self._convert(packet)
         if packet is None or packet.size == 0:

@@ -11,18 +11,21 @@ _STATISTICS = ("bps", "duration", "number_of_frames", "number_of_bytes", "_stati
 _OF_THE_CODING = frozenset({"encoder", "rotate", "vendor_id", "encoder-eng"})
 
 # The tags for which MP4 and MOV have boxes; any other needs their key-value list, which replaces those boxes.
-_MP4_TAGS = frozenset(
-    """title artist author album album_artist composer date comment genre copyright grouping lyrics description synopsis
-    show episode_id network keywords season_number episode_sort media_type hd_video gapless_playback compilation track
-    disc creation_time location timecode language""".split()
-)
+# fmt: off
+_MP4_TAGS = frozenset({
+    "title", "artist", "author", "album", "album_artist", "composer", "date", "comment",
+    "genre", "copyright", "grouping", "lyrics", "description", "synopsis", "show", "episode_id",
+    "network", "keywords", "season_number", "episode_sort", "media_type", "hd_video", "gapless_playback", "compilation",
+    "track", "disc", "creation_time", "location", "timecode", "language",
+})
 
 # ISO 639-2 has two codes for these; QuickTime's own table and Matroska know the bibliographic one.
-_BIBLIOGRAPHIC = dict(
-    pair.split(":")
-    for pair in """bod:tib ces:cze cym:wel deu:ger ell:gre eus:baq fas:per fra:fre hye:arm isl:ice kat:geo mkd:mac
-    mri:mao msa:may mya:bur nld:dut ron:rum slk:slo sqi:alb zho:chi""".split()
-)
+_BIBLIOGRAPHIC = {
+    "bod": "tib", "ces": "cze", "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fas": "per",
+    "fra": "fre", "hye": "arm", "isl": "ice", "kat": "geo", "mkd": "mac", "mri": "mao", "msa": "may",
+    "mya": "bur", "nld": "dut", "ron": "rum", "slk": "slo", "sqi": "alb", "zho": "chi",
+}
+# fmt: on
 
 
 def container_tags(tags: Mapping[str, str]) -> dict[str, str]:
