@@ -13,7 +13,7 @@ def psnr(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], *, border: 
     """Peak signal-to-noise ratio in dB of two uint8 H×W images; ``inf`` when they are equal.
 
     Raises:
-        PixelError: when the shapes differ or the border leaves nothing.
+        PixelError: when shapes differ, the border leaves nothing, or it is not uint8.
     """
     image, truth = _inner(image, truth, border)
     error = float(np.mean((image.astype(np.float64) - truth) ** 2))
@@ -24,13 +24,13 @@ def ssim(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], *, border: 
     """Structural similarity (Wang et al. 2004: 11×11 Gaussian, σ 1.5) of two uint8 H×W images, at most 1.
 
     Raises:
-        PixelError: when the shapes differ or fewer than 11 rows or columns are left.
+        PixelError: when shapes differ, fewer than 11 rows or columns are left, or it is not uint8.
     """
     image, truth = _inner(image, truth, border)
     if min(image.shape) < 11:
         raise PixelError(f"got {image.shape} after cutting a border of {border}, SSIM needs at least 11×11")
     return float(
-        structural_similarity(
+        structural_similarity(  # type: ignore[no-untyped-call]
             image, truth, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
     )
@@ -39,8 +39,12 @@ def ssim(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], *, border: 
 def _inner(
     image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], border: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    if image.shape != truth.shape:
-        raise PixelError(f"got {image.shape} and {truth.shape}, both images must have one shape")
+    if image.shape != truth.shape or image.ndim != 2:
+        raise PixelError(f"got {image.shape} and {truth.shape}, both images must be H×W of one shape")
+    if image.dtype != np.uint8 or truth.dtype != np.uint8:
+        raise PixelError(f"got {image.dtype} and {truth.dtype}, both images must be uint8")
+    if border < 0:
+        raise PixelError(f"got a border of {border}, it must be at least 0")
     if border:
         image, truth = image[border:-border, border:-border], truth[border:-border, border:-border]
     if image.size == 0:

@@ -2,24 +2,26 @@
 
 ``imresize`` follows MATLAB's function of that name (bicubic, antialiased), because published PSNR figures rest on it.
 It equals real output of MATLAB bit for bit, which settles two things that its documentation leaves open: at the border
-the edge sample is repeated, and 8-bit pictures are rounded after each of the two passes, rows first. The kernel is
-that of Keys, "Cubic convolution interpolation for digital image processing", IEEE Trans. ASSP 29 (1981), with a =
--1/2.
+the edge sample is repeated, and 8-bit pictures are rounded after each of the two passes (down the rows first, unless the
+other axis shrinks more). The kernel is that of Keys, "Cubic convolution interpolation for digital image processing",
+IEEE Trans. ASSP 29 (1981), with a = -1/2.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from vsr.errors import PixelError
 
-Floats: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+Floats: TypeAlias = npt.NDArray[np.floating]
 Kernel: TypeAlias = Callable[[Floats], Floats]
+Sample = TypeVar("Sample", np.uint8, np.float32, np.float64)
 
 
 def cubic(x: Floats) -> Floats:
@@ -47,7 +49,7 @@ KERNELS: dict[str, tuple[Kernel, float]] = {"nearest": (box, 0.5), "bilinear": (
 @lru_cache(maxsize=256)
 def taps(
     in_length: int, out_length: int, *, ratio: float | None = None, shift: float = 0.0, kernel: str = "bicubic"
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+) -> tuple[npt.NDArray[np.int64], Floats]:
     """Which input samples make each output sample, and with which weights, along one axis.
 
     Args:
@@ -58,8 +60,8 @@ def taps(
         kernel: a name of :data:`KERNELS`; stretched by 1/ratio when shrinking, against aliasing.
 
     Returns:
-        Indices and weights, both (out_length, taps); beyond the border the edge sample is repeated; each row of weights
-        adds up to 1.
+        Indices and weights, both (out_length, taps) and read-only; beyond the border the edge sample is repeated; each
+        row of weights adds up to 1.
     """
     function, support = KERNELS[kernel]
     ratio = out_length / in_length if ratio is None else ratio
@@ -71,8 +73,11 @@ def taps(
     weight = function((centre[:, None] - index) / stretch)
     weight /= weight.sum(axis=1, keepdims=True)
     used = np.flatnonzero((weight != 0).any(axis=0))
-    index, weight = index[:, used], weight[:, used]
-    return np.clip(index, 0, in_length - 1), weight
+    index, weight = np.clip(index[:, used], 0, in_length - 1), weight[:, used]
+    # The cache hands the same arrays to everybody.
+    index.setflags(write=False)
+    weight.setflags(write=False)
+    return index, weight
 
 
 def resize_axis(image: Floats, axis: int, index: npt.NDArray[np.int64], weight: Floats) -> Floats:
@@ -87,12 +92,12 @@ def resize_axis(image: Floats, axis: int, index: npt.NDArray[np.int64], weight: 
 
 
 def imresize(
-    image: npt.NDArray[np.uint8] | Floats, *, scale: float | None = None, size: tuple[int, int] | None = None
-) -> npt.NDArray[np.uint8] | Floats:
+    image: npt.NDArray[Sample], *, scale: float | None = None, size: tuple[int, int] | None = None
+) -> npt.NDArray[Sample]:
     """Resize as MATLAB's ``imresize(image, scale)`` with its defaults (bicubic, antialiased).
 
     Args:
-        image: H×W or H×W×C; uint8, or floats in any range.
+        image: H×W or H×W×C; uint8, or float32 or float64 in any range.
         scale: output over input size, such as 1/2; or
         size: (rows, columns) of the output.
 
@@ -100,21 +105,25 @@ def imresize(
         The resized image in the type of the input; uint8 rounded and clipped after each pass.
 
     Raises:
-        PixelError: unless exactly one of ``scale`` and ``size`` is given and positive.
+        PixelError: another shape or type; or not exactly one of ``scale`` and ``size`` is given and positive.
     """
-    if (scale is None) == (size is None):
-        raise PixelError("imresize takes a scale or a size, one of the two")
+    if image.dtype not in (np.uint8, np.float32, np.float64) or image.ndim not in (2, 3) or image.size == 0:
+        raise PixelError(f"got {image.shape} {image.dtype}, imresize takes H×W or H×W×C of uint8, float32 or float64")
     rows, columns = image.shape[:2]
-    if size is None:
-        assert scale is not None
-        size = (int(np.ceil(rows * scale)), int(np.ceil(columns * scale)))
+    if scale is not None and size is None:
+        size = (math.ceil(rows * scale), math.ceil(columns * scale))
+        ratios = (scale, scale)
+    elif size is not None and scale is None:
+        ratios = (size[0] / rows, size[1] / columns)
+    else:
+        raise PixelError("imresize takes a scale or a size, one of the two")
     if min(size) < 1:
-        raise PixelError(f"got size {size}, both must be at least 1")
-    whole = image.dtype == np.uint8
-    result = image.astype(np.float64) if whole else image
-    for axis, (old, new) in enumerate(zip((rows, columns), size, strict=True)):
-        index, weight = taps(old, new, ratio=scale if scale is not None else new / old)
+        raise PixelError(f"got an output of {size[0]}×{size[1]}, both must be at least 1")
+    result: Floats = image.astype(np.float64)
+    # Sorting is stable: of equal ratios, rows come first.
+    for axis in sorted((0, 1), key=ratios.__getitem__):
+        index, weight = taps(image.shape[axis], size[axis], ratio=ratios[axis])
         result = resize_axis(result, axis, index, weight)
-        if whole:
+        if image.dtype == np.uint8:
             result = np.clip(np.floor(result + 0.5), 0, 255)
     return result.astype(image.dtype)

@@ -39,6 +39,7 @@ def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = Fa
     if precision not in PRECISIONS:
         raise DeviceError(f"got precision {precision!r}, allowed are {', '.join(PRECISIONS)}")
     place, why = _place(device)
+    allowed: tuple[str, ...]
     if place.startswith("cuda"):
         allowed = ("fp16", "fp32", "bf16")
     elif place == "openvino":

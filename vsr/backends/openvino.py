@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from vsr.backends.base import Job, Numbers, Plane, Runner
-from vsr.models.base import Network
+from vsr.models.base import Network, SubpixelNetwork
 
 _SHAPES_KEPT = 4
 
@@ -60,7 +61,8 @@ def _graph(network: Network, numbers: Numbers, shape: tuple[int, int, int, int])
     from openvino import opset13
 
     example = torch.zeros(1, 1, 16, 16)
-    model = openvino.convert_model(network, example_input=example, input=[openvino.PartialShape(list(shape))])
+    body = _Subpixels(network) if isinstance(network, SubpixelNetwork) else network
+    model = openvino.convert_model(body, example_input=example, input=[openvino.PartialShape(list(shape))])
     kind = np.dtype(numbers.dtype).name
     pre = openvino.preprocess.PrePostProcessor(model)
     pre.input().tensor().set_element_type(openvino.Type(np.dtype(_input_type(numbers))))
@@ -74,7 +76,29 @@ def _graph(network: Network, numbers: Numbers, shape: tuple[int, int, int, int])
     y = opset13.multiply(y, np.float32(1 / numbers.gain))
     y = opset13.clamp(opset13.round(y, "half_to_even"), 0.0, float(numbers.peak))
     y = opset13.convert(y, {"uint8": "u8", "uint16": "u16"}[kind])
+    if isinstance(network, SubpixelNetwork):
+        y = _shuffle(y, shape, network.scale)
     return openvino.Model([opset13.result(y)], model.get_parameters(), "planes")
+
+
+class _Subpixels(nn.Module):
+    """A network without its shuffle, which is cheaper done on whole numbers, by a transposition."""
+
+    def __init__(self, network: SubpixelNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network.subpixels(x)
+
+
+def _shuffle(y: Any, shape: tuple[int, int, int, int], r: int) -> Any:
+    from openvino import opset13
+
+    count, _, rows, columns = shape
+    y = opset13.reshape(y, np.array([count, r, r, rows, columns]), special_zero=False)
+    y = opset13.transpose(y, np.array([0, 3, 1, 4, 2]))
+    return opset13.reshape(y, np.array([count, 1, rows * r, columns * r]), special_zero=False)
 
 
 def _input_type(numbers: Numbers) -> type[np.uint8] | type[np.float32]:

@@ -42,7 +42,7 @@ class _Planes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """N×1×H×W float32 numbers to N×1×rH×rW float32 numbers, rounded and clamped."""
         numbers = self.numbers
-        y = self.network((x * numbers.gain + numbers.offset).to(self.kind)).float()
+        y: Tensor = self.network((x * numbers.gain + numbers.offset).to(self.kind)).float()
         return ((y - numbers.offset) / numbers.gain).round_().clamp_(0, numbers.peak)
 
 

@@ -36,6 +36,21 @@ class Network(nn.Module):
         return self
 
 
+class SubpixelNetwork(Network):
+    """A network whose last step is the sub-pixel shuffle of ESPCN: r² channels become the r×r samples of one place.
+
+    Whoever runs it may round to whole numbers between the two, and shuffle a quarter of the bytes.
+    """
+
+    @abstractmethod
+    def subpixels(self, x: Tensor) -> Tensor:
+        """N×1×H×W in [0, 1] to N×r²×H×W, channel r·i + j holding the sample at row i, column j of each place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N×1×H×W in [0, 1] to N×1×rH×rW."""
+        return torch.nn.functional.pixel_shuffle(self.subpixels(x), self.scale)
+
+
 def macs_per_input_sample(network: nn.Module) -> int:
     """Multiplications per luma sample of the input, all convolutions at input resolution."""
     return sum(layer.weight.numel() // layer.groups for layer in network.modules() if isinstance(layer, nn.Conv2d))
@@ -44,8 +59,3 @@ def macs_per_input_sample(network: nn.Module) -> int:
 def parameter_count(network: nn.Module) -> int:
     """Trained numbers, biases included."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def nearest(x: Tensor, scale: int) -> Tensor:
-    """Repeat every sample ``scale`` times along both axes."""
-    return torch.nn.functional.interpolate(x, scale_factor=float(scale), mode="nearest")

@@ -10,8 +10,8 @@ Where this differs from the paper, and why:
 * The branches are folded into one kernel *before* it is applied, in training too: a step costs what a plain 3×3 costs.
   The inner 1×1 convolutions have no bias, which makes the folding exact at the borders.
 * ReLU in place of PReLU: CPU runtimes fuse it into the convolution, and that is a third of the running time.
-* The identity is added after the shuffle, as the nearest-neighbour upsampled input, in place of before it: it is kept
-  out of the quantised part of the int8 form, so that luma passes with all its bits.
+* The identity that is added to every channel before the shuffle stays a float in the int8 form, so that luma passes
+  with all its bits and only what the network adds to it is coarse.
 
 ==========  ===============  ==========  ============
 layer       kernel           activation  output
@@ -19,7 +19,8 @@ layer       kernel           activation  output
 1           3×3, 1 → c       ReLU        H × W × c
 2 … m+1     3×3, c → c       ReLU        H × W × c
 m+2         3×3, c → r²      none        H × W × r²
-            shuffle, + input upsampled   rH × rW × 1
+            + input              none        H × W × r²
+            sub-pixel shuffle    none        rH × rW × 1
 ==========  ===============  ==========  ============
 """
 
@@ -32,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vsr.models.base import Network, nearest
+from vsr.models.base import SubpixelNetwork
 
 _SOBEL = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
 _LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
@@ -91,7 +92,7 @@ class EdgeConv(nn.Module):
         return conv
 
 
-class ECBSR(Network):
+class ECBSR(SubpixelNetwork):
     """The network on luma, in its training form or, folded, as plain convolutions."""
 
     def __init__(self, config: ECBSRConfig | None = None) -> None:
@@ -105,12 +106,11 @@ class ECBSR(Network):
         self.scale = self.config.scale
         self.receptive_field = self.config.layers + 2
         self.body = nn.Sequential(*layers[:-1])
-        self.shuffle = nn.PixelShuffle(self.scale)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N×1×H×W in [0, 1] to N×1×rH×rW."""
-        shuffled: Tensor = self.shuffle(self.body(x))
-        return shuffled + nearest(x, self.scale)
+    def subpixels(self, x: Tensor) -> Tensor:
+        """N×1×H×W in [0, 1] to N×r²×H×W."""
+        detail: Tensor = self.body(x)
+        return detail + x
 
     def folded(self) -> ECBSR:
         """The same function made of plain 3×3 convolutions only."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from vsr.models.base import Network
+from vsr.models.base import SubpixelNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class ESPCNConfig:
     widths: tuple[int, int] = (64, 32)
 
 
-class ESPCN(Network):
+class ESPCN(SubpixelNetwork):
     """The paper's network on luma, (5, 64), (3, 32), (3, r²)."""
 
     def __init__(self, config: ESPCNConfig | None = None) -> None:
@@ -46,9 +46,8 @@ class ESPCN(Network):
             nn.Tanh(),
             nn.Conv2d(second, config.scale**2, 3, padding=1),
         )
-        self.shuffle = nn.PixelShuffle(config.scale)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N×1×H×W in [0, 1] to N×1×rH×rW."""
-        shuffled: Tensor = self.shuffle(self.body(x))
-        return shuffled
+    def subpixels(self, x: Tensor) -> Tensor:
+        """N×1×H×W in [0, 1] to N×r²×H×W."""
+        channels: Tensor = self.body(x)
+        return channels

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vsr.models.base import Network
-from vsr.resample import KERNELS
+from vsr.models.base import SubpixelNetwork
+from vsr.resample import KERNELS, Floats
 
 
-class Interpolation(Network):
+class Interpolation(SubpixelNetwork):
     """Upsampling by a whole number with a fixed kernel, the edge sample repeated beyond the border.
 
     Args:
@@ -36,14 +36,14 @@ class Interpolation(Network):
         weight = np.einsum("ai,bj->abij", down, across).reshape(scale**2, 1, down.shape[1], across.shape[1])
         self.register_buffer("weight", torch.from_numpy(weight).float(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N×1×H×W in any range to N×1×rH×rW in the same range, plus what the kernel overshoots."""
+    def subpixels(self, x: Tensor) -> Tensor:
+        """N×1×H×W in any range to N×r²×H×W in the same range, plus what the kernel overshoots."""
         margin = self.receptive_field
         padded = functional.pad(x, (margin,) * 4, mode="replicate") if margin else x
-        return functional.pixel_shuffle(functional.conv2d(padded, self.weight), self.scale)
+        return functional.conv2d(padded, self.weight)
 
 
-def _phases(scale: int, kernel: str, shift: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _phases(scale: int, kernel: str, shift: float) -> Floats:
     """The kernel at each of the ``scale`` phases: rows of weights around the sample that the phase belongs to."""
     function, support = KERNELS[kernel]
     where = (np.arange(scale) + 0.5) / scale - 0.5 + shift
@@ -55,7 +55,5 @@ def _phases(scale: int, kernel: str, shift: float) -> np.ndarray[tuple[int, int]
     return weights
 
 
-def _widen(
-    weights: np.ndarray[tuple[int, int], np.dtype[np.float64]], reach: int
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _widen(weights: Floats, reach: int) -> Floats:
     return np.pad(weights, ((0, 0), (reach - weights.shape[1] // 2,) * 2))

@@ -32,6 +32,8 @@ class QuantConv2d(nn.Conv2d):
     """
 
     input_scale: Tensor
+    signed: bool
+    calibrating: bool
 
     @classmethod
     def from_float(cls, conv: nn.Conv2d, *, signed: bool, input_scale: float) -> QuantConv2d:

@@ -63,9 +63,7 @@ class Pair:
 def make_pair(rgb: npt.NDArray[np.uint8], scale: int) -> Pair:
     """Degrade as the papers do: antialiased bicubic in RGB, rounded to 8 bit, then luma of both."""
     high = crop_to_multiple(rgb, scale)
-    low = imresize(high, scale=1 / scale)
-    assert low.dtype == np.uint8
-    return Pair(rgb_to_luma(low.astype(np.uint8)), rgb_to_luma(high))
+    return Pair(rgb_to_luma(imresize(high, scale=1 / scale)), rgb_to_luma(high))
 
 
 class Patches:
