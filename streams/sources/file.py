@@ -194,14 +194,12 @@ class FileSource(Source):
     def _from_first_kept(self) -> Iterator[_Entry]:
         """All from the start of the part; its first picture is looked for now, because it sets the clock."""
         entries = self._decoded()
-        if not self._part.start:
-            return entries
         before: deque[_Entry] = deque()
         for entry in entries:
             if isinstance(entry, av.Packet):
                 before.append(entry)
-            elif entry[1].pts * self._reader.time_base >= self._part.begin:
-                self._part.shift = entry[1].pts * self._reader.time_base
+            elif (seconds := entry[1].pts * self._reader.time_base) >= self._part.begin:
+                self._part.shift = seconds if self._part.start else Fraction(0)
                 return itertools.chain(before, [entry], entries)
         raise SourceError(f"{self._path}: has no picture at or after {float(self._part.start):g} s; start earlier")
 

@@ -30,6 +30,9 @@ _BT601, _BT709, _BT2020 = 6, 1, 9
 _PQ, _HLG = 16, 18
 _SWS_MATRIX = {_BT601: Colorspace.ITU601, _BT709: Colorspace.ITU709}
 
+# FFmpeg 8's swscale ends the process on these instead of reporting an error.
+_CRASHING = frozenset({"yaf32le", "yaf32be"})
+
 _CENTER_CODECS = frozenset({"mpeg1video", "mjpeg", "mjpegb", "ljpeg", "h261", "h263", "h263p", "flv1", "theora", "vp3"})
 _UHD_CODECS = frozenset({"hevc", "av1", "vvc"})
 
@@ -194,6 +197,8 @@ class Planar:
 
 def _scale(scaler: VideoReformatter, frame: av.VideoFrame, **target: object) -> av.VideoFrame:
     try:
+        if frame.format.name in _CRASHING:
+            raise ValueError("known to crash")
         return scaler.reformat(frame, interpolation=_QUALITY, **target)  # type: ignore[arg-type]
     except (av.FFmpegError, ValueError) as error:
         raise SourceError(

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from streams.errors import SourceError
+from streams.errors import FrameError, SourceError
 from streams.frame import Frame, Item, PixelFormat, Plane
 from streams.sources.base import Source, SourceInfo
 
@@ -68,7 +68,7 @@ class SyntheticSource(Source):
                 range=options.pop("range", "limited"),  # type: ignore[arg-type]
             )
             frames, rate = int(options.pop("frames", "30")), Fraction(options.pop("rate", "25"))
-        except (ValueError, ZeroDivisionError) as error:
+        except (ValueError, ZeroDivisionError, FrameError) as error:
             raise SourceError(f"got {url!r} ({error}); try synthetic:640x360?frames=100&rate=30") from error
         if options:
             raise SourceError(

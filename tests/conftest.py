@@ -1,0 +1,25 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import media
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of shared test data: ``VSR_DATA``, else ``../shared/data`` beside the checkout."""
+    folder = Path(os.environ.get("VSR_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}; set VSR_DATA to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pictures of 64×48 at 25 a second, lossless, with half a second of sound: a Matroska file to read only."""
+    path = tmp_path_factory.mktemp("media") / "clip.mkv"
+    return media.write_clip(path, media.pattern(12, 64, 48), sound_seconds=0.48)

@@ -1,0 +1,94 @@
+"""Small clips, made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from streams.frame import Frame, PixelFormat, Plane
+from streams.sources.formats import layout_of
+from streams.sources.synthetic import SyntheticSource
+
+TICK = Fraction(1, 1000)
+
+
+def to_av(frame: Frame) -> av.VideoFrame:
+    """A copy of a frame as PyAV's, with its pts."""
+    picture = av.VideoFrame(frame.width, frame.height, frame.format.name)
+    for plane, target in zip(frame.planes, picture.planes, strict=True):
+        lines = np.frombuffer(memoryview(target), plane.dtype).reshape(plane.shape[0], -1)
+        lines[:, : plane.shape[1]] = plane
+    picture.pts, picture.time_base = frame.pts, frame.time_base
+    return picture
+
+
+def pattern(count: int, width: int, height: int, name: str = "yuv420p") -> list[av.VideoFrame]:
+    """Pictures of a moving pattern, 40 ms apart, in any format that FFmpeg can make of a planar one."""
+    layout = layout_of(name)
+    form = PixelFormat(subsampling=layout.subsampling, bit_depth=layout.bit_depth)
+    pictures = [to_av(frame) for frame in SyntheticSource(width=width, height=height, frames=count, format=form)]
+    for index, picture in enumerate(pictures):
+        picture.pts, picture.time_base = index * 40, TICK
+    return pictures if layout.native else [picture.reformat(format=name) for picture in pictures]
+
+
+def write_clip(
+    path: Path,
+    pictures: Iterable[av.VideoFrame],
+    *,
+    codec: str = "ffv1",
+    rate: Fraction | int = 25,
+    time_base: Fraction = TICK,
+    options: Mapping[str, str] | None = None,
+    sound_seconds: float = 0,
+    matrix: Sequence[int] | None = None,
+    container_format: str | None = None,
+    attachments: Sequence[tuple[str, str, bytes]] = (),
+    **context: Any,
+) -> Path:
+    """Encode pictures by their own pts (in ``time_base``), with a tone as sound if wanted; returns ``path``.
+
+    ``context`` sets attributes of the encoder (``color_range``, ``sample_aspect_ratio``, ``gop_size``, …).
+    """
+    pictures = list(pictures)
+    with av.open(str(path), "w", format=container_format) as output:
+        video = output.add_stream(codec, rate=rate, options=dict(options or {}))
+        video.width, video.height, video.pix_fmt = pictures[0].width, pictures[0].height, pictures[0].format.name
+        video.codec_context.time_base = time_base
+        for name, value in context.items():
+            setattr(video.codec_context, name, value)
+        if matrix is not None:
+            video.set_display_matrix(matrix)
+        sound = output.add_stream("pcm_s16le", rate=8000, layout="mono") if sound_seconds else None
+        for name, mimetype, data in attachments:
+            output.add_attachment(name, mimetype, data)
+        for picture in pictures:
+            output.mux(video.encode(picture))
+        output.mux(video.encode(None))
+        if sound is not None:
+            output.mux([packet for chunk in _tone(sound_seconds) for packet in sound.encode(chunk)])
+            output.mux(sound.encode(None))
+    return path
+
+
+def planes(picture: av.VideoFrame) -> tuple[Plane, ...]:
+    """Copies of the planes of a planar PyAV picture."""
+    layout = layout_of(picture.format.name)
+    form = PixelFormat(subsampling=layout.subsampling, bit_depth=layout.bit_depth)
+    shapes = [form.plane_shape(index, picture.width, picture.height) for index in range(form.plane_count)]
+    lines = [np.frombuffer(memoryview(plane), form.dtype).reshape(plane.height, -1) for plane in picture.planes]
+    return tuple(line[:, : shape[1]].copy() for line, shape in zip(lines, shapes, strict=True))
+
+
+def _tone(seconds: float) -> Iterable[av.AudioFrame]:
+    # In pieces of 20 ms, so that the packets interleave with pictures and can be cut.
+    for start in range(0, round(seconds * 8000), 160):
+        wave = np.sin(np.arange(start, start + 160) * (2 * np.pi * 440 / 8000)) * 8000
+        chunk = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None, :], format="s16", layout="mono")
+        chunk.sample_rate, chunk.pts, chunk.time_base = 8000, start, Fraction(1, 8000)
+        yield chunk
