@@ -41,4 +41,5 @@ def rgb_to_ycbcr16(rgb: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint16], 
 
 def ycbcr16_to_rgb(planes: tuple[npt.NDArray[np.uint8] | npt.NDArray[np.uint16], ...]) -> npt.NDArray[np.uint8]:
     """The inverse of :func:`rgb_to_ycbcr16`, rounded and clipped to uint8 H×W×3."""
-    return _round((np.stack(planes, axis=-1) / 256.0 - _OFFSET) @ _FROM_YCBCR.T)
+    ycbcr = np.stack(planes, axis=-1, dtype=np.float64) / 256.0
+    return _round((ycbcr - _OFFSET) @ _FROM_YCBCR.T)

@@ -74,6 +74,8 @@ class Layout:
         if planes[0].ndim != 2:
             raise PixelError(f"got a luma plane of shape {planes[0].shape}, it must be rows × columns")
         rows, columns = planes[0].shape
+        if not planes[0].size:
+            raise PixelError(f"got a picture of {rows}×{columns}, it needs at least one row and one column")
         for index, plane in enumerate(planes):
             shape = self.chroma_shape(rows, columns) if index else (rows, columns)
             if plane.shape != shape or plane.dtype != self.numbers.dtype:

@@ -2,9 +2,9 @@
 
 ``imresize`` follows MATLAB's function of that name (bicubic, antialiased), because published PSNR figures rest on it.
 It equals real output of MATLAB bit for bit, which settles two things that its documentation leaves open: at the border
-the edge sample is repeated, and 8-bit pictures are rounded after each of the two passes (down the rows first, unless the
-other axis shrinks more). The kernel is that of Keys, "Cubic convolution interpolation for digital image processing",
-IEEE Trans. ASSP 29 (1981), with a = -1/2.
+the edge sample is repeated, and 8-bit pictures are rounded after each of the two passes, down the rows first. (Where
+the other axis shrinks more, that one goes first.) The kernel is that of Keys, "Cubic convolution interpolation for
+digital image processing", IEEE Trans. ASSP 29 (1981), with a = -1/2.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ design: the eye resolves far less colour than light, and a network on one plane 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -16,13 +16,14 @@ import numpy.typing as npt
 from torch import nn
 
 from vsr.backends import Choice, choose, make_backend
-from vsr.backends.base import Job, Numbers, Plane, Runner
+from vsr.backends.base import Backend, Job, Numbers, Plane, Runner
 from vsr.colour import rgb_to_ycbcr16, ycbcr16_to_rgb
-from vsr.errors import PixelError, WeightsError
+from vsr.errors import ConfigError, PixelError, WeightsError
 from vsr.layout import Layout
 from vsr.models import build_network, model_spec
 from vsr.models.base import Network
 from vsr.models.interpolation import Interpolation
+from vsr.models.quantized import quantized_layers
 from vsr.tiles import TiledRunner
 from vsr.weights import find, load_network
 
@@ -58,16 +59,17 @@ class Upscaler:
         scale: 2, 3 or 4.
         device: ``"auto"``, ``"cpu"``, ``"openvino"``, ``"torch"``, ``"cuda"`` or ``"cuda:1"``.
         precision: ``"auto"``, ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
-        tile: largest side of what is worked on at once, in input samples; None chooses by memory. No choice changes
-            the result.
+        tile: largest side of what is worked on at once, in input samples, but never less than the network needs to see
+            plus a little; None chooses by memory. No choice changes the result.
         threads: CPU cores to use; 0 for all.
-        network: a network of one channel to use in place of ``model`` with its shipped weights.
+        network: a network of one channel and this scale, to use in place of ``model`` with its shipped weights.
 
     Attributes:
         choice: the device and precision that were settled on, and why.
 
     Raises:
         UnknownModelError, DeviceError, WeightsError: what was asked for does not exist here.
+        ConfigError: ``tile`` or ``network`` do not fit.
 
     Example:
         >>> import numpy as np
@@ -89,13 +91,19 @@ class Upscaler:
         threads: int = 0,
         network: Network | None = None,
     ) -> None:
-        self.model, self.scale = model, scale
-        has_int8 = network is None and _has_int8(model, scale)
-        self.choice = choose(device, precision, has_int8=has_int8)
-        self.network = network or load(model, scale, self.choice.precision)
+        if tile is not None and tile < 1:
+            raise ConfigError(f"got tile={tile}, it must be at least 1, or None to choose by memory")
+        self.model, self.scale, self.tile = model, scale, tile
+        has_int8 = _has_int8(model, scale) if network is None else bool(quantized_layers(network))
+        trained = model_spec(model).trained if network is None else not isinstance(network, Interpolation)
+        self.choice = choose(device, precision, has_int8=has_int8, trained=trained)
+        self.network = load(model, scale, self.choice.precision) if network is None else _fitting(network, scale)
         self.backend = make_backend(self.choice, threads=threads)
         self.in_flight = self.backend.in_flight
-        self.tile = tile
+        # A float of sixteen bits does not hold ten bits of chroma, and the eye sees the steps in a sky.
+        half = self.choice.precision in ("bf16", "fp16")
+        exact = replace(self.choice, precision="fp32")
+        self.chroma_backend = make_backend(exact, threads=threads) if half else self.backend
         # Runners hold compiled graphs: one for each meaning of numbers, and one for each siting of chroma.
         self._luma = lru_cache(maxsize=4)(self._luma_runner)
         self._chroma = lru_cache(maxsize=4)(self._chroma_runner)
@@ -144,8 +152,10 @@ class Upscaler:
             A job whose ``result()`` is the pictures, ``scale`` times larger, in their order.
 
         Raises:
-            PixelError: planes that do not fit the layout or one another.
+            PixelError: no pictures, or planes that do not fit the layout or one another.
         """
+        if not pictures:
+            raise PixelError("got no pictures, a batch has at least one")
         for planes in pictures:
             layout.check(planes)
             if planes[0].shape != pictures[0][0].shape:
@@ -164,16 +174,16 @@ class Upscaler:
         return [pictures] if self.choice.device.startswith("cuda") else [[planes] for planes in pictures]
 
     def _luma_runner(self, numbers: Numbers) -> Runner:
-        return self._tiled(self.network, numbers)
+        return self._tiled(self.backend, self.network, numbers)
 
     def _chroma_runner(self, numbers: Numbers, shift: tuple[float, float]) -> Runner:
-        return self._tiled(Interpolation(self.scale, shift=shift), numbers)
+        return self._tiled(self.chroma_backend, Interpolation(self.scale, shift=shift), numbers)
 
-    def _tiled(self, network: Network, numbers: Numbers) -> Runner:
+    def _tiled(self, backend: Backend, network: Network, numbers: Numbers) -> Runner:
         width = max([layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)], default=1)
         side = self.tile or int((_TILE_MEMORY / (4 * max(width, self.scale**2))) ** 0.5)
         return TiledRunner(
-            self.backend.runner(network, numbers),
+            backend.runner(network, numbers),
             scale=self.scale,
             margin=network.receptive_field,
             side=side,
@@ -190,6 +200,14 @@ def load(model: str, scale: int, precision: Literal["fp32", "int8"] | str) -> Ne
     if not model_spec(model).trained:
         return build_network(model, scale=scale).eval()
     return load_network(model, scale=scale, precision="int8" if precision == "int8" else "fp32")
+
+
+def _fitting(network: Network, scale: int) -> Network:
+    if network.scale != scale or network.channels != 1:
+        raise ConfigError(
+            f"got a network of {network.channels} channels that enlarges ×{network.scale}, it must be of 1 and ×{scale}"
+        )
+    return network.folded()
 
 
 def _has_int8(model: str, scale: int) -> bool:

@@ -24,7 +24,7 @@ class Choice:
     reason: str
 
 
-def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = False) -> Choice:
+def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = False, trained: bool = True) -> Choice:
     """Settle ``"auto"`` for this machine.
 
     Args:
@@ -32,6 +32,7 @@ def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = Fa
             CPU); ``"cuda"`` or ``"cuda:1"``.
         precision: one of :data:`PRECISIONS`.
         has_int8: whether 8-bit weights of the network exist.
+        trained: whether the network has weights at all; interpolation has not, and is done in fp32 alone.
 
     Raises:
         DeviceError: a name that does not exist, a device that is not here, or a precision that it cannot do.
@@ -40,7 +41,9 @@ def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = Fa
         raise DeviceError(f"got precision {precision!r}, allowed are {', '.join(PRECISIONS)}")
     place, why = _place(device)
     allowed: tuple[str, ...]
-    if place.startswith("cuda"):
+    if not trained:
+        allowed = ("fp32",)
+    elif place.startswith("cuda"):
         allowed = ("fp16", "fp32", "bf16")
     elif place == "openvino":
         allowed = ("int8",) * has_int8 + ("bf16",) * ("BF16" in openvino_capabilities()) + ("fp32",)

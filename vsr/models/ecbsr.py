@@ -26,7 +26,7 @@ m+2         3×3, c → r²      none        H × W × r²
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -113,13 +113,11 @@ class ECBSR(SubpixelNetwork):
         return detail + x
 
     def folded(self) -> ECBSR:
-        """The same function made of plain 3×3 convolutions only."""
-        plain = ECBSR(
-            ECBSRConfig(scale=self.scale, layers=self.config.layers, width=self.config.width, trainable_branches=False)
-        )
+        """The same function made of plain 3×3 convolutions only; itself where it is that already."""
+        if not self.config.trainable_branches:
+            return self
+        plain = ECBSR(replace(self.config, trainable_branches=False))
         for index, layer in enumerate(self.body):
             if isinstance(layer, EdgeConv):
                 plain.body[index] = layer.folded()
-            elif isinstance(layer, nn.Conv2d):
-                plain.body[index].load_state_dict(layer.state_dict())
         return plain
