@@ -90,16 +90,21 @@ def load_config(path: Path, **overrides: Any) -> TrainConfig:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     for name, value in overrides.items():
         if value is not None:
-            *sections, key = name.split("__")
-            branch = tree
-            for section in sections:
-                branch = branch.setdefault(section, {})
-            branch[key] = value
+            _overlay(tree, name.split("__"), value, where=str(path))
     return build(TrainConfig, tree, where=str(path))
+
+
+def _overlay(tree: dict[str, Any], names: list[str], value: Any, *, where: str) -> None:
+    *sections, key = names
+    for section in sections:
+        tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{where}: {section} is a section, got {tree!r}")
+    tree[key] = value
 
 
 T = typing.TypeVar("T")

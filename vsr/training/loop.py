@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import logging
 import math
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from vsr.errors import ConfigError
+from vsr.errors import ConfigError, DataError
 from vsr.metrics import psnr
-from vsr.models import build_network
+from vsr.models import build_network, model_spec
 from vsr.models.base import Network
 from vsr.models.quantized import calibrate, quantize
 from vsr.training.config import TrainConfig
@@ -63,10 +65,10 @@ class Trainer:
         self.device = torch.device(_device(config.device))
         torch.manual_seed(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
-        paths = find_images(Path(config.data.folder))
-        every = config.data.holdout_every
-        self.validation = list(load_pairs(paths[every - 1 :: every] or paths[-1:], config.model.scale))
-        training = [path for index, path in enumerate(paths) if (index + 1) % every] or paths
+        training, validation = split(find_images(Path(config.data.folder)), config.data.holdout_every)
+        self.validation = list(load_pairs(validation, config.model.scale))
+        if not self.validation:
+            raise DataError(f"every picture kept for validation is too small: {', '.join(map(str, validation[:4]))}")
         self.patches = Patches(
             list(load_pairs(tqdm(training, "pictures", disable=None, leave=False), config.model.scale)),
             scale=config.model.scale,
@@ -154,8 +156,6 @@ class Trainer:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _averaged(self) -> Network:
-        import copy
-
         return copy.deepcopy(self.network).requires_grad_(False)
 
     def _save(self) -> None:
@@ -172,7 +172,12 @@ class Trainer:
         temporary.replace(self.out / CHECKPOINT)
 
     def _restore(self) -> None:
-        state = torch.load(self.out / CHECKPOINT, map_location="cpu", weights_only=True)
+        path = self.out / CHECKPOINT
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            rows = (self.out / HISTORY).read_text(encoding="utf-8").splitlines()
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ConfigError(f"cannot resume from {path}: {error}; start anew without --resume") from error
         wanted = dataclasses.asdict(self.config)
         # These say where and how it runs; the rest is what the run is.
         differing = {key for key in wanted if wanted[key] != state["config"].get(key)} - {
@@ -182,7 +187,7 @@ class Trainer:
         }
         if differing:
             raise ConfigError(
-                f"{self.out / CHECKPOINT} was made with other settings ({', '.join(sorted(differing))}); "
+                f"{path} was made with other settings ({', '.join(sorted(differing))}); "
                 "give another out folder, or start anew without --resume"
             )
         self.network.load_state_dict(state["network"])
@@ -191,10 +196,22 @@ class Trainer:
         self.generator.set_state(state["generator"])
         place = state["place"]
         self.step, self.best, self.stale = place["step"], place["best"], place["stale"]
-        rows = (self.out / HISTORY).read_text(encoding="utf-8").splitlines()
         kept = [row for row in rows if json.loads(row)["step"] <= self.step]
         (self.out / HISTORY).write_text("".join(row + "\n" for row in kept), encoding="utf-8")
         log.info("resumed %s at step %d", self.out, self.step)
+
+
+def split(paths: Sequence[Path], holdout_every: int) -> tuple[list[Path], list[Path]]:
+    """Part pictures into those to train on and those to validate with: every n-th, or the last of a few.
+
+    Raises:
+        DataError: there is only one, and it cannot be both.
+    """
+    if len(paths) < 2:
+        raise DataError(f"got {len(paths)} picture, training needs at least 2: one of them is kept for validation")
+    every = min(holdout_every, len(paths))
+    training = [path for number, path in enumerate(paths, start=1) if number % every]
+    return training, list(paths[every - 1 :: every])
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -226,6 +243,13 @@ def _device(name: str) -> str:
 
 
 def _check(config: TrainConfig) -> None:
+    if not model_spec(config.model.name).trained:
+        raise ConfigError(f"got model.name = {config.model.name!r}, which has no weights to train")
+    # An impossible scale is better known before all pictures are read.
+    build_network(config.model.name, scale=config.model.scale)
+    kind = config.device.partition(":")[0]
+    if kind not in ("auto", "cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(f"got device = {config.device!r}, allowed are auto, cpu and, where there is one, cuda")
     for name in (config.optim.loss, config.optim.final_loss):
         if name not in LOSSES:
             raise ConfigError(f"got the loss {name!r}, allowed are {', '.join(LOSSES)}")
@@ -239,3 +263,6 @@ def _check(config: TrainConfig) -> None:
     ):
         if number < least:
             raise ConfigError(f"got {label} = {number}, it must be at least {least}")
+    for label, share in (("optim.ema", config.optim.ema), ("optim.final_fraction", config.optim.final_fraction)):
+        if not 0 <= share <= 1:
+            raise ConfigError(f"got {label} = {share}, it must be within 0 and 1")
