@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import resource
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,7 @@ from streams.sources import FileSource
 from streams.sources.timing import Timestamps
 
 VARIABLE_PTS = [0, 3003, 3100, 9000, 9001, 20_000, 21_001, 50_000, 50_900, 51_000]
+TURNED = (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
 TICK_90K = Fraction(1, 90_000)
 
 
@@ -278,6 +280,36 @@ def test_the_deinterlacer_gives_back_the_last_picture(tmp_path: Path, count: int
     path = media.write_clip(tmp_path / "few.mkv", media.pattern(count, 64, 64), codec="libx264", options=options)
     with FileSource(path) as source:
         assert len(list(source)) == count
+
+
+def test_a_depth_that_the_deinterlacer_does_not_know_stays(tmp_path: Path) -> None:
+    path = media.write_clip(tmp_path / "gray.mkv", media.pattern(4, 64, 48, "gray10le"))
+    with FileSource(path, deinterlace="on") as source:
+        frames = list(source)
+    assert [frame.format.name for frame in frames] == ["gray10le"] * 4
+    assert max(int(frame.planes[0].max()) for frame in frames) <= 1023
+
+
+def resident_mebibytes() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to measure")
+def test_memory_stays_flat_through_every_stage(tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "x264-params": "tff=1"}
+    pictures = media.pattern(40, 640, 360)
+    path = media.write_clip(tmp_path / "woven.mp4", pictures, codec="libx264", options=options, matrix=TURNED)
+
+    def run() -> None:
+        with FileSource(path, rotate=True) as source:
+            assert sum(1 for _ in source) == 40
+
+    run()
+    before = resident_mebibytes()
+    for _ in range(4):
+        run()
+    # 160 pictures of 0.33 MiB each went through; keeping even every other one would show.
+    assert resident_mebibytes() - before < 20
 
 
 def test_whole_pictures_pass_the_deinterlacer_untouched(clip: Path) -> None:

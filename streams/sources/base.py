@@ -58,7 +58,8 @@ class SourceInfo:
         streams: the others, in their order.
         metadata: container tags; ``video_metadata``: tags of the video stream.
         chapters: as ``av`` gives them.
-        hdr: static HDR side data by name (``"mastering_display"``, ``"content_light"``), raw.
+        hdr: static HDR side data: :class:`streams.hdr.MasteringDisplay` under ``"mastering_display"`` and
+            :class:`streams.hdr.ContentLight` under ``"content_light"``, each only if the input has it.
     """
 
     width: int

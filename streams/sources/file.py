@@ -85,7 +85,7 @@ class FileSource(Source):
         self._part = Part.from_seconds(start_seconds, duration_seconds, max_frames)
         self._deinterlacer: Deinterlacer[_Note] = Deinterlacer(deinterlace)
         self._planar = Planar()
-        self._closed = False
+        self._closed = self._reported = False
         self._reader = Reader(self._path)
         try:
             self._open(rotate=rotate, chroma_location=chroma_location)
@@ -120,7 +120,7 @@ class FileSource(Source):
                     ended = True
                     self._reader.stop_pictures((part.end or Fraction(0)) + _GRACE_SECONDS)
         finally:
-            self._report()
+            self._report_once()
 
     def __iter__(self) -> Iterator[Frame]:
         self._reader.only_video()
@@ -229,7 +229,10 @@ class FileSource(Source):
             owner=None if self._turn else picture,
         )
 
-    def _report(self) -> None:
+    def _report_once(self) -> None:
+        if self._reported:
+            return
+        self._reported = True
         if self.repaired_timestamps:
             log.warning("%s: %d timestamps were missing or not rising", self._path.name, self.repaired_timestamps)
         if self.skipped_packets:

@@ -8,6 +8,8 @@ from typing import Generic, Literal, TypeVar
 import av
 from av.filter import Graph
 
+from streams.errors import SourceError
+
 Deinterlace = Literal["auto", "off", "on"]
 T = TypeVar("T")
 
@@ -51,6 +53,8 @@ class Deinterlacer(Generic[T]):
         self._graph.vpush(None)
         done = self._ready()
         self._graph = None
+        if self._notes:
+            raise SourceError(f"the deinterlacer kept {len(self._notes)} pictures; try without deinterlacing")
         return done
 
     def _build(self, frame: av.VideoFrame) -> Graph:
@@ -65,9 +69,10 @@ class Deinterlacer(Generic[T]):
             range=str(frame.color_range),
         )
         which = "interlaced" if self._mode == "auto" else "all"
-        graph.link_nodes(
-            source, graph.add("bwdif", f"mode=send_frame:parity=auto:deint={which}"), graph.add("buffersink")
-        )
+        bwdif = graph.add("bwdif", f"mode=send_frame:parity=auto:deint={which}")
+        # Layouts that bwdif does not know reach it widened to 16 bit, and come back as they were.
+        same = graph.add("format", f"pix_fmts={frame.format.name}")
+        graph.link_nodes(source, bwdif, same, graph.add("buffersink"))
         graph.configure()
         return graph
 

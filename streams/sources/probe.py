@@ -66,10 +66,13 @@ def nominal_rate(stream: VideoStream) -> Fraction | None:
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     """The nine integers of the display matrix that goes with a picture, or None."""
-    data = _side_data(frame)
-    if data is None:
-        # Something in it is newer than PyAV; the rotation is still to be had.
-        return _MATRICES.get(frame.rotation % 360)
+    try:
+        data = _side_data(frame)
+        # Where something in it is newer than PyAV, the rotation is still to be had.
+        if data is None:
+            return _MATRICES.get(frame.rotation % 360)
+    except (ValueError, OverflowError):
+        return None
     raw = data.get("DISPLAYMATRIX", b"")
     return struct.unpack("=9i", raw) if len(raw) == 36 and any(raw) else None
 
