@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import threading
-from fractions import Fraction
 
-import numpy as np
 import pytest
+from stubs import LONG_SECONDS, frame, packet
 
-from streams.frame import Frame, Packet, PixelFormat
+from streams.frame import Frame, Packet
 from streams.queues import FrameQueue, QueueClosed
-
-WAIT_SECONDS = 20.0
-
-
-def frame(pts: int) -> Frame:
-    return Frame(
-        planes=(np.zeros((1, 1), np.uint8),),
-        format=PixelFormat(subsampling="gray"),
-        pts=pts,
-        time_base=Fraction(1, 25),
-    )
-
-
-def packet(number: int) -> Packet:
-    return Packet(stream=1, payload=number)
 
 
 class Putter(threading.Thread):
@@ -44,7 +28,7 @@ class Putter(threading.Thread):
         except QueueClosed:
             self.outcome = "closed"
 
-    def wait(self, seconds: float = WAIT_SECONDS) -> str | None:
+    def wait(self, seconds: float = LONG_SECONDS) -> str | None:
         self.join(seconds)
         return self.outcome
 
