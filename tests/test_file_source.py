@@ -312,10 +312,16 @@ def test_memory_stays_flat_through_every_stage(tmp_path: Path) -> None:
     assert resident_mebibytes() - before < 20
 
 
-def test_whole_pictures_pass_the_deinterlacer_untouched(clip: Path) -> None:
-    with FileSource(clip, deinterlace="auto") as source, FileSource(clip, deinterlace="off") as reference:
-        for frame, same in zip(source, reference, strict=True):
-            assert all(map(np.array_equal, frame.planes, same.planes))
+def test_whole_pictures_pass_the_deinterlacer_untouched(tmp_path: Path) -> None:
+    woven = raw_h264(tmp_path / "woven.264", media.pattern(3, 64, 64), **{"x264-params": "tff=1"})
+    whole = raw_h264(tmp_path / "whole.264", media.pattern(5, 64, 64))
+    path = tmp_path / "mixed.264"
+    path.write_bytes(woven.read_bytes() + whole.read_bytes())
+    with FileSource(path, deinterlace="auto") as source, FileSource(path, deinterlace="off") as reference:
+        pairs = list(zip(source, reference, strict=True))
+    assert len(pairs) == 8
+    same = [all(map(np.array_equal, frame.planes, plain.planes)) for frame, plain in pairs]
+    assert same == [False] * 3 + [True] * 5
 
 
 def test_damage_in_the_middle_costs_only_the_damaged_pictures(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
