@@ -136,6 +136,7 @@ class FileSink(Sink):
         with self._translated():
             self._mux(self._track.flush())
             self._output.close()
+            self._track.finish(self.partial)
             if not self._overwrite and self.path.exists():
                 raise SinkExistsError(f"{self.path} has appeared meanwhile; the new file stays at {self.partial}")
             self.partial.replace(self.path)
@@ -157,6 +158,7 @@ class FileSink(Sink):
             log.debug("the encoder could not be flushed: %s", error)
         try:
             self._output.close()
+            self._track.finish(self.partial)
         except (av.FFmpegError, OSError, ValueError) as error:
             log.warning("%s could not be finished and may not play: %s", self.partial, _words(error))
         else:

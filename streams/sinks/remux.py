@@ -28,7 +28,7 @@ class StreamPlan:
     """What becomes of one of the other streams of the input.
 
     ``copy``: as it is. ``convert``: text subtitles in another format, named by ``target``. ``attach``: a cover picture
-    kept as an attached file. ``rewrite``: the writer makes it anew (chapters, timecode). ``drop``: lost, see ``reason``.
+    kept as an attached file. ``rewrite``: the writer makes it anew (chapters, timecode). ``drop``: lost.
     """
 
     stream: StreamInfo

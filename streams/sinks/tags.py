@@ -19,11 +19,12 @@ _MP4_TAGS = frozenset({
     "track", "disc", "creation_time", "location", "timecode", "language",
 })
 
-# ISO 639-2 has two codes for these; QuickTime's own table and Matroska know the bibliographic one.
-_BIBLIOGRAPHIC = {
-    "bod": "tib", "ces": "cze", "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fas": "per",
-    "fra": "fre", "hye": "arm", "isl": "ice", "kat": "geo", "mkd": "mac", "mri": "mao", "msa": "may",
-    "mya": "bur", "nld": "dut", "ron": "rum", "slk": "slo", "sqi": "alb", "zho": "chi",
+# Many languages have two codes in ISO 639-2; QuickTime's table has numbers for languages, and FFmpeg finds them under
+# one code only.
+_QUICKTIME = {
+    "bod": "tib", "cze": "ces", "cym": "wel", "deu": "ger", "ell": "gre", "eus": "baq", "fas": "per",
+    "fre": "fra", "hye": "arm", "isl": "ice", "kat": "geo", "mkd": "mac", "msa": "may", "mya": "bur",
+    "nld": "dut", "rum": "ron", "slo": "slk", "sqi": "alb", "swe": "sve", "zho": "chi",
 }
 # fmt: on
 
@@ -54,8 +55,8 @@ def stream_tags(tags: Mapping[str, str], *, title: str | None = None, language: 
 
 
 def quicktime_language(code: str) -> str:
-    """The code under which QuickTime's table has a language."""
-    return _BIBLIOGRAPHIC.get(code, code)
+    """The code under which FFmpeg knows QuickTime's number of a language; MOV cannot name those that have none."""
+    return _QUICKTIME.get(code, code)
 
 
 def need_key_value_list(tags: Iterable[str]) -> bool:

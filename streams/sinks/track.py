@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import lcm
+from pathlib import Path
 from typing import Any
 
 from streams.errors import SinkError, UnsupportedStreamError
 from streams.frame import Frame, PixelFormat
+from streams.sinks.aspect import SPARE, state_aspect
 from streams.sinks.containers import Container, add_copy, header_fits, holds_codec
 from streams.sinks.encoders import UNKNOWN_RATE, Encoder, EncoderOptions, encoder_named, open_encoder, takes
 from streams.sinks.hdr import Hdr
@@ -22,7 +24,7 @@ from streams.sources.base import SourceInfo
 log = logging.getLogger(__name__)
 
 # A clock on which everything falls exactly may be this fine; old players compute with 32 bits.
-_FINEST_CLOCK = 10_000_000
+_FINEST_CLOCK = 20_000_000
 
 
 class VideoTrack:
@@ -88,6 +90,8 @@ class VideoTrack:
         tags = stream_tags(self._info.video_metadata)
         if self._container.muxer == "mov":
             tags = {key: quicktime_language(tag) if key.lower() == "language" else tag for key, tag in tags.items()}
+        if self._states_aspect_later:
+            tags["title"] = next((tag for key, tag in tags.items() if key.lower() == "title"), "") + SPARE
         stream.metadata.clear()
         stream.metadata.update(tags)
         stream.disposition = self._info.video_disposition
@@ -110,6 +114,16 @@ class VideoTrack:
     def flush(self) -> Iterator[Any]:
         """The packets that the encoder still held. Nothing may be encoded after."""
         yield from self._packets(None)
+
+    def finish(self, path: Path) -> None:
+        """Add what can be said only in the finished file."""
+        if self._states_aspect_later:
+            state_aspect(path, width=self._size[0], height=self._size[1], aspect=self._aspect)
+
+    @property
+    def _states_aspect_later(self) -> bool:
+        in_the_pictures = self.encoder.codec in ("h264", "hevc")
+        return self._aspect != 1 and not self._container.ticks_exactly and not in_the_pictures
 
     @property
     def clock(self) -> int:
@@ -170,10 +184,10 @@ def choose_encoder(container: Container, form: PixelFormat, *, options: EncoderO
     return (deep or encoders)[0]
 
 
-def exact_clock(video: int, others: list[int]) -> int:
-    """The ticks per second on which the video and, if that is not too fine, all others start without rounding."""
-    together = lcm(video, *others)
-    return together if together <= _FINEST_CLOCK else lcm(video, 1000) if video <= _FINEST_CLOCK // 1000 else video
+def exact_clock(video: int, others: Sequence[int]) -> int:
+    """The ticks per second on which the video, chapters of milliseconds and, if not too fine, all others fall."""
+    wishes = (lcm(video, 1000, *others), lcm(video, 1000))
+    return next((clock for clock in wishes if clock <= _FINEST_CLOCK), video)
 
 
 def _misfit(container: Container, encoder: Encoder) -> str:
