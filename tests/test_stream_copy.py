@@ -228,6 +228,24 @@ def test_packets_of_an_unknown_stream_are_ignored(tmp_path: Path) -> None:
     assert len(written.read(tmp_path / "a.mp4").streams) == 1
 
 
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv"])
+def test_raw_sound_is_kept_or_refused_before_work_begins(tmp_path: Path, layout: str, ending: str) -> None:
+    film, path = tmp_path / "raw.mkv", tmp_path / f"a.{ending}"
+    channels = av.AudioLayout(layout).nb_channels
+    with av.open(str(film), "w") as output:
+        video = output.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = output.add_stream("pcm_s16le", rate=8000, layout=layout)
+        chunk = av.AudioFrame.from_ndarray(np.zeros((1, 800 * channels), np.int16), format="s16", layout=layout)
+        chunk.sample_rate, chunk.pts = 8000, 0
+        output.mux([p for frame in [*_pictures(), None] for p in video.encode(frame)])
+        output.mux(sound.encode(chunk))
+    sink = copy(film, path)  # Matroska does not say which channel is which
+    assert len(_packets(written.read(path), "audio") if not sink.dropped else [1]) == 1
+    assert not sink.dropped or layout == "5.1"
+
+
 def _cover_film(path: Path) -> Path:
     """A film with a cover picture, in MP4."""
     jpeg = av.CodecContext.create("mjpeg", "w")

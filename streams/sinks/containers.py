@@ -56,6 +56,9 @@ CONTAINERS: Mapping[str, Container] = MappingProxyType(
     }
 )
 
+# Inputs that do not say which channel is which; MP4 wants to know for raw sound.
+_USUAL_LAYOUTS = MappingProxyType({"1 channels": "mono", "2 channels": "stereo"})
+
 
 def container_of(path: Path) -> Container:
     """The kind of file that the ending of a name asks for.
@@ -84,15 +87,25 @@ def holds_stream(container: Container, template: Any) -> bool:
     # FFmpeg writes a WebM file without a word about the attachments that are not in it.
     if template.type == "attachment" and not container.attachments:
         return False
-    return header_fits(container, lambda output: add_copy(output, template))
+    context = template.codec_context
+    raw_sound = context is not None and context.name.startswith("pcm_")
+    return header_fits(container, lambda output: add_copy(output, template), silence=raw_sound)
 
 
-def header_fits(container: Container, add: Callable[[Any], object]) -> bool:
-    """Whether a header can be written for the streams that ``add`` adds: tried out, into the void."""
+def header_fits(container: Container, add: Callable[[Any], Any], *, silence: bool = False) -> bool:
+    """Whether a file can be written for the stream that ``add`` adds: tried out, into the void.
+
+    ``silence`` adds a packet of zeros: MP4 refuses some raw sound only at the end, and only if there is any.
+    """
     output = av.open(_Nowhere(), "w", format=container.muxer)
     try:
-        add(output)
+        stream = add(output)
         output.start_encoding()
+        if silence:
+            packet = av.Packet(bytes(1 << 12))
+            packet.pts, packet.dts, packet.stream = 0, 0, stream
+            packet.time_base = stream.time_base
+            output.mux_one(packet)
         output.close()
     except (av.FFmpegError, ValueError):
         return False
@@ -103,7 +116,10 @@ def add_copy(output: Any, template: Any) -> Any:
     """Add a stream with the coded parameters of ``template``, for packets that are not encoded anew."""
     if template.codec_context is None:
         return output.add_stream_from_template(template)
-    return output.add_stream_from_template(template, opaque=True)
+    stream = output.add_stream_from_template(template, opaque=True)
+    if template.type == "audio" and template.codec_context.layout.name in _USUAL_LAYOUTS:
+        stream.codec_context.layout = _USUAL_LAYOUTS[template.codec_context.layout.name]
+    return stream
 
 
 class _Nowhere(io.RawIOBase):
