@@ -140,9 +140,7 @@ class Frame:
         return self.width, self.height, self.format
 
     def __repr__(self) -> str:
-        return (
-            f"Frame({self.width}×{self.height} {self.format.name} {self.format.range}, pts {self.pts} × {self.time_base} s)"
-        )
+        return f"Frame({self.width}×{self.height} {self.format.name} {self.format.range}, pts {self.pts} × {self.time_base} s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from vsr.tiles import TiledRunner
 from vsr.weights import find, load_network
 
 Planes = tuple[Plane, ...]
+P = TypeVar("P", npt.NDArray[np.uint8], npt.NDArray[np.uint16])
 
 # A network's widest layer, as floats, is kept below this for each tile (bytes).
 _TILE_MEMORY = 256 << 20
@@ -108,9 +109,7 @@ class Upscaler:
         self._luma = lru_cache(maxsize=4)(self._luma_runner)
         self._chroma = lru_cache(maxsize=4)(self._chroma_runner)
 
-    def luma(
-        self, y: Plane, *, bit_depth: int | None = None, full_range: bool = False
-    ) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    def luma(self, y: P, *, bit_depth: int | None = None, full_range: bool = False) -> P:
         """Enlarge one luma plane.
 
         Args:
@@ -127,7 +126,7 @@ class Upscaler:
         """
         depth = _depth_of(y, bit_depth)
         layout = Layout(subsampling="gray", bit_depth=depth, full_range=full_range)
-        return self.submit([(y,)], layout=layout).result()[0][0]
+        return cast(P, self.submit([(y,)], layout=layout).result()[0][0])
 
     def __call__(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Enlarge one RGB picture: uint8 H×W×3 to uint8 rH×rW×3, through BT.601 luma and chroma at 16 bit.

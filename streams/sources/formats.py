@@ -199,7 +199,8 @@ def _scale(scaler: VideoReformatter, frame: av.VideoFrame, **target: object) -> 
     try:
         if frame.format.name in _CRASHING:
             raise ValueError("known to crash")
-        return scaler.reformat(frame, interpolation=_QUALITY, **target)  # type: ignore[arg-type]
+        # More than one thread damages rows of pictures with an odd height (seen with PyAV 18.1).
+        return scaler.reformat(frame, interpolation=_QUALITY, threads=1, **target)  # type: ignore[arg-type]
     except (av.FFmpegError, ValueError) as error:
         raise SourceError(
             f"got pictures of {frame.width}×{frame.height} {frame.format.name}, which FFmpeg cannot convert to "

@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ def _overlay(tree: dict[str, Any], names: list[str], value: Any, *, where: str) 
         if not isinstance(tree, dict):
             raise ConfigError(f"{where}: {section} is a section, got {tree!r}")
     tree[key] = value
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe by its file, or one that is shipped by its name (``"ecbsr_x2"``).
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    folder = Path(str(resources.files("configs") / "train"))
+    path = folder / f"{name.removesuffix('.toml')}.toml"
+    if not path.is_file():
+        have = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
+        raise ConfigError(f"there is no file {name} and no recipe of that name; shipped are {have}")
+    return path
 
 
 T = typing.TypeVar("T")

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from vsr.models.quantized import quantize
 class WeightsInfo:
     """One trained set of weights, as the index describes it.
 
-    ``psnr`` holds the measured luma dB by test set; ``precision`` is ``"fp32"`` or ``"int8"`` (trained in the loop with
+    ``psnr`` holds the measured luma dB by test set, ``check`` that of single pictures of Set5; ``precision`` is ``"fp32"`` or ``"int8"`` (trained in the loop with
     8-bit rounding); ``macs`` are multiplications per input luma sample.
     """
 
@@ -39,6 +39,7 @@ class WeightsInfo:
     macs: int
     psnr: dict[str, float]
     ssim: dict[str, float]
+    check: dict[str, float]
 
     @property
     def path(self) -> Path:
@@ -109,6 +110,24 @@ def load_into(network: Network, path: Path) -> None:
         raise WeightsError(f"cannot read {path} as safetensors: {error}") from error
     except RuntimeError as error:
         raise WeightsError(f"{path} does not fit this network: {' '.join(str(error).split())}") from error
+
+
+def load_file_as(model: str, path: Path, *, scale: int) -> Network:
+    """A network with the weights of a safetensors file, 8-bit where the file is.
+
+    Raises:
+        UnknownModelError: no such network or scale.
+        WeightsError: the file cannot be read or does not fit.
+    """
+    network = build_network(model, scale=scale).folded()
+    try:
+        with safe_open(path, framework="pt") as file:
+            if any(name.endswith("input_scale") for name in file.keys()):  # noqa: SIM118 -- not a mapping
+                network = quantize(network)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"cannot read {path} as safetensors: {error}") from error
+    load_into(network, path)
+    return network.eval().requires_grad_(False)
 
 
 def start_from(network: Network, source: str) -> Network:

@@ -1,0 +1,217 @@
+"""``vsr bench``: how fast files become larger files here, beside the ways in which one would do it otherwise.
+
+Every figure of one call is taken in one run on one machine, so that ratios hold where absolute times do not: shared
+processors drift. The clip is made on the spot from bundled photographs.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vsr.app.clip import Clip, write_clip
+from vsr.app.doctor import examine
+from vsr.app.jobs import upscale_video
+from vsr.app.report import Progress, Report
+from vsr.models.interpolation import Interpolation
+from vsr.weights import load_network
+
+log = logging.getLogger(__name__)
+
+Plane = npt.NDArray[np.uint8]
+_PRESET, _CRF = "veryfast", 18
+_WARM_UP_FRAMES = 8
+
+
+def bench_speed(
+    *, frames: int, size: tuple[int, int], models: Sequence[str], scale: int, baselines: bool
+) -> dict[str, Any]:
+    """Frames per second of each network through the whole pipeline, and of the same job done otherwise.
+
+    Args:
+        frames: length of the clip.
+        size: (width, height) of the clip.
+        models: networks to run.
+        scale: 2, 3 or 4.
+        baselines: also ESPCN through ``cv2.dnn``, and a plain loop with PyTorch in fp32.
+
+    Returns:
+        Plain values: the machine, for each run frames per second and milliseconds per frame of each stage, and ratios.
+    """
+    with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
+        clip = Path(folder) / "clip.mp4"
+        write_clip(clip, Clip(width=size[0], height=size[1], frames=frames, rate=30), crf=18, sound=False)
+        target = Path(folder) / "out.mp4"
+        runs = {name: _pipeline(clip, target, model=name, scale=scale) for name in models}
+        if baselines:
+            shorter = max(_WARM_UP_FRAMES, frames // 5)
+            runs["espcn, cv2.dnn"] = _plain_loop(clip, target, _cv2_espcn(size, scale), scale=scale, frames=shorter)
+            runs["espcn, plain PyTorch fp32"] = _plain_loop(
+                clip, target, _torch_espcn(scale), scale=scale, frames=shorter
+            )
+    return {
+        "job": f"{size[0]}x{size[1]} H.264 to x{scale} H.264 {_PRESET} crf {_CRF}, {frames} frames",
+        "machine": {key: examine()[key] for key in ("cpu", "cuda", "packages")},
+        "runs": runs,
+        "ratios": _ratios(runs),
+    }
+
+
+def bench_memory(*, frames: int) -> dict[str, Any]:
+    """Peak resident memory of a 1080p to 2160p job with the default network, and whether it grows with time.
+
+    Args:
+        frames: length of the clip.
+
+    Returns:
+        Plain values; ``early_mib`` and ``late_mib`` are the resident memory after a third of the frames and at the end.
+    """
+    samples: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
+        clip = Path(folder) / "clip.mp4"
+        write_clip(clip, Clip(width=1920, height=1080, frames=frames, rate=30), crf=18, sound=False)
+        before = _resident_mib()
+
+        def watch(_: Progress) -> None:
+            samples.append(_resident_mib())
+
+        report = upscale_video(clip, Path(folder) / "out.mp4", scale=2, preset=_PRESET, on_progress=watch)
+    return {
+        "job": f"1920x1080 to 3840x2160, {frames} frames, {report.model} {report.precision} on {report.device}",
+        "fps": report.fps,
+        "before_mib": before,
+        "early_mib": samples[len(samples) // 3],
+        "late_mib": samples[-1],
+        "peak_mib": max(samples),
+        "process_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _pipeline(clip: Path, target: Path, *, model: str, scale: int) -> dict[str, Any]:
+    # The first run of a network compiles it, as the first frame of every job does; only steady speed is compared.
+    upscale_video(clip, target, model=model, scale=scale, preset=_PRESET, overwrite=True, max_frames=_WARM_UP_FRAMES)
+    first: list[Progress] = []
+    last: list[Progress] = []
+
+    def watch(progress: Progress) -> None:
+        if progress.frames == _WARM_UP_FRAMES:
+            first.append(progress)
+        last[:] = [progress]
+
+    report = upscale_video(clip, target, model=model, scale=scale, preset=_PRESET, overwrite=True, on_progress=watch)
+    seconds = last[0].elapsed_seconds - first[0].elapsed_seconds
+    log.info("%s: %d frames in %.1f s", model, report.frames_out, report.wall_seconds)
+    return {
+        "fps": (last[0].frames - first[0].frames) / seconds,
+        "fps_with_start": report.fps,
+        "device": report.device,
+        "precision": report.precision,
+        "stage_ms": dict(report.stage_ms),
+        "wall_over_slowest_stage": _overhead(report),
+    }
+
+
+def _overhead(report: Report) -> float:
+    return report.wall_seconds * 1000 / report.frames_out / max(report.stage_ms.values())
+
+
+def _plain_loop(clip: Path, target: Path, luma: Callable[[Plane], Plane], *, scale: int, frames: int) -> dict[str, Any]:
+    """One thread: decode, enlarge, encode, frame after frame, as a first script would."""
+    chroma = Interpolation(scale)
+    started = 0.0
+    with av.open(str(clip)) as source, _encoder(target, source, scale) as (container, stream):
+        for index, frame in enumerate(source.decode(video=0)):
+            if index == frames:
+                break
+            if index == 2:
+                started = time.perf_counter()
+            planes = [_array(plane) for plane in frame.planes]
+            small = torch.from_numpy(np.stack(planes[1:])).float()[:, None]
+            u, v = chroma(small).round().clamp(0, 255).byte()[:, 0].numpy()
+            container.mux(stream.encode(_picture([luma(planes[0]), u, v], frame)))
+        container.mux(stream.encode(None))
+    return {"fps": (frames - 2) / (time.perf_counter() - started), "device": "cpu", "precision": "fp32"}
+
+
+@contextmanager
+def _encoder(target: Path, source: Any, scale: int) -> Iterator[tuple[Any, Any]]:
+    video = source.streams.video[0]
+    with av.open(str(target), "w") as container:
+        stream = container.add_stream("libx264", rate=video.average_rate)
+        stream.width, stream.height, stream.pix_fmt = video.width * scale, video.height * scale, "yuv420p"
+        stream.options = {"preset": _PRESET, "crf": str(_CRF)}
+        yield container, stream
+
+
+def _array(plane: Any) -> Plane:
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
+def _picture(planes: Sequence[Plane], like: Any) -> av.VideoFrame:
+    frame = av.VideoFrame(planes[0].shape[1], planes[0].shape[0], "yuv420p")
+    for target, plane in zip(frame.planes, planes, strict=True):
+        rows = np.frombuffer(memoryview(target), np.uint8).reshape(target.height, target.line_size)
+        rows[:, : target.width] = plane
+    frame.pts, frame.time_base = like.pts, Fraction(like.time_base)
+    return frame
+
+
+def _torch_espcn(scale: int) -> Callable[[Plane], Plane]:
+    network = load_network("espcn", scale=scale)
+
+    @torch.inference_mode()
+    def luma(plane: Plane) -> Plane:
+        out = network(torch.from_numpy(plane.copy()).float().div(255)[None, None])
+        result: Plane = out.mul(255).round().clamp(0, 255).byte()[0, 0].numpy()
+        return result
+
+    return luma
+
+
+def _cv2_espcn(size: tuple[int, int], scale: int) -> Callable[[Plane], Plane]:
+    import cv2
+
+    network = load_network("espcn", scale=scale)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "espcn.onnx"
+        example = torch.zeros(1, 1, size[1], size[0])
+        torch.onnx.export(network, (example,), str(path), dynamo=False, opset_version=13)
+        runner = cv2.dnn.readNetFromONNX(str(path))
+
+    def luma(plane: Plane) -> Plane:
+        runner.setInput(cv2.dnn.blobFromImage(plane, 1 / 255))
+        out = runner.forward()[0, 0]
+        result: Plane = np.clip(np.round(out * 255), 0, 255).astype(np.uint8)
+        return result
+
+    return luma
+
+
+def _ratios(runs: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """How many times faster each run of the pipeline is than each way to do without it."""
+    others = [name for name in runs if ", " in name]
+    return {
+        f"{name} / {other}": runs[name]["fps"] / runs[other]["fps"]
+        for name in runs
+        if name not in others
+        for other in others
+    }
+
+
+def _resident_mib() -> float:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
