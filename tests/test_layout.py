@@ -15,7 +15,7 @@ from vsr.layout import Layout
 
 Floats = npt.NDArray[np.float64]
 LOCATIONS = ["left", "center", "topleft"]
-# By subsampling: luma samples per chroma sample. By location: where the first chroma sample lies among them, if several.
+# Luma samples per chroma sample, and where the chroma sample lies among several; down and across.
 FACTORS = {"420": (2, 2), "422": (1, 2), "444": (1, 1)}
 SITES = {"left": (0.5, 0.0), "center": (0.5, 0.5), "topleft": (0.0, 0.0)}
 BITS = 12

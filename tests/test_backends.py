@@ -1,0 +1,214 @@
+"""Who runs a network, and that it makes no difference."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from pictures import difference, network, noise, photo, to_floats
+
+from vsr import Upscaler, backends
+from vsr.backends import Choice, choose, make_backend, openvino_capabilities
+from vsr.backends.base import Backend, Numbers
+from vsr.backends.pytorch import TorchBackend
+from vsr.errors import DeviceError
+from vsr.models.base import Network
+from vsr.models.quantized import calibrate, quantize
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine without a GPU, whose processor has 8-bit arithmetic."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(backends, "openvino_capabilities", lambda: frozenset({"FP32", "INT8"}))
+    return monkeypatch
+
+
+def add_gpus(machine: pytest.MonkeyPatch, count: int) -> None:
+    machine.setattr(torch.cuda, "is_available", lambda: True)
+    machine.setattr(torch.cuda, "device_count", lambda: count)
+    machine.setattr(torch.cuda, "get_device_name", lambda *_: "a GPU")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "has_int8", "expected"),
+    [
+        ("auto", "auto", True, ("openvino", "int8")),
+        ("auto", "auto", False, ("openvino", "fp32")),
+        ("cpu", "fp32", True, ("openvino", "fp32")),
+        ("openvino", "int8", True, ("openvino", "int8")),
+        ("torch", "auto", True, ("cpu", "fp32")),
+        ("torch", "int8", True, ("cpu", "int8")),
+        ("torch", "bf16", False, ("cpu", "bf16")),
+    ],
+)
+@pytest.mark.usefixtures("machine")
+def test_choice(device: str, precision: str, has_int8: bool, expected: tuple[str, str]) -> None:
+    choice = choose(device, precision, has_int8=has_int8)
+    assert (choice.device, choice.precision) == expected
+    assert choice.reason
+
+
+def test_choice_with_bf16(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(backends, "openvino_capabilities", lambda: frozenset({"FP32", "BF16"}))
+    assert choose().precision == "bf16"
+    assert choose(trained=False).precision == "fp32"
+
+
+def test_choice_with_a_gpu(machine: pytest.MonkeyPatch) -> None:
+    add_gpus(machine, 2)
+    assert (choose().device, choose().precision) == ("cuda", "fp16")
+    assert choose("cuda:1", "bf16").device == "cuda:1"
+    assert choose("cpu").device == "openvino"
+    with pytest.raises(DeviceError, match=r"cuda:2, CUDA devices here: cuda:0, cuda:1"):
+        choose("cuda:2")
+    with pytest.raises(DeviceError, match=r"int8 on cuda, .* allow fp16, fp32, bf16"):
+        choose("cuda", "int8", has_int8=True)
+
+
+def test_choice_without_openvino(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(backends, "openvino_capabilities", frozenset)
+    choice = choose()
+    assert (choice.device, choice.precision) == ("cpu", "fp32")
+    assert "not installed" in choice.reason
+    with pytest.raises(DeviceError, match=r"pip install openvino.*--device torch"):
+        choose("openvino")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "message"),
+    [
+        ("gpu", "auto", "'gpu', allowed are auto, cpu, openvino, torch, cuda, cuda:N"),
+        ("", "auto", "''"),
+        ("cuda", "auto", "cuda, CUDA devices here: none; try --device auto"),
+        ("cuda:x", "auto", "cuda:x"),
+        ("auto", "half", "'half', allowed are auto, fp32, fp16, bf16, int8"),
+        ("cpu", "fp16", "fp16 on openvino, this machine and network allow fp32"),
+        ("cpu", "bf16", "bf16 on openvino"),
+        ("cpu", "int8", "int8 on openvino"),
+    ],
+)
+@pytest.mark.usefixtures("machine")
+def test_refuses(device: str, precision: str, message: str) -> None:
+    with pytest.raises(DeviceError, match=message):
+        choose(device, precision)
+
+
+@cache
+def model(name: str, kind: str) -> Network:
+    net = network(name, 2)
+    if kind == "int8":
+        net = quantize(net)
+        calibrate(net, to_floats(photo()))
+    return net
+
+
+def enlarged(backend: Backend, name: str, kind: str, plane: np.ndarray, numbers: Numbers) -> np.ndarray:
+    return backend.runner(model(name, kind), numbers).submit([plane]).result()[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("espcn", Numbers()),
+        ("ecbsr", Numbers()),
+        ("ecbsr", Numbers(full_range=True)),
+        ("ecbsr", Numbers(bit_depth=10)),
+        ("bicubic", Numbers(bit_depth=10)),
+    ],
+)
+def test_openvino_equals_torch(name: str, numbers: Numbers) -> None:
+    plane = (photo(40, 52) * (numbers.peak / 255)).astype(numbers.dtype)
+    backend = make_backend(choose("openvino", "fp32"), threads=1)
+    result, expected = (enlarged(b, name, "fp32", plane, numbers) for b in (backend, TorchBackend()))
+    assert result.dtype == expected.dtype == numbers.dtype
+    largest, share = difference(result, expected)
+    assert largest <= 1
+    assert share < 1e-3
+
+
+@pytest.mark.parametrize("name", ["espcn", "ecbsr"])
+def test_integers_of_openvino_equal_those_simulated_by_torch(name: str) -> None:
+    backend = make_backend(choose("openvino", "int8", has_int8=True), threads=1)
+    simulated = TorchBackend(precision="int8")
+    result, expected = (enlarged(b, name, "int8", photo(40, 52), Numbers()) for b in (backend, simulated))
+    largest, share = difference(result, expected)
+    assert largest <= 1
+    assert share < 1e-3
+    assert difference(expected, enlarged(TorchBackend(), name, "fp32", photo(40, 52), Numbers()))[0] > 0
+
+
+def test_openvino_really_computes_in_integers() -> None:
+    """A network whose convolutions fell back to floats would be right, and slow."""
+    up = Upscaler(network=model("ecbsr", "int8"), device="openvino", threads=1)
+    assert up.choice.precision == "int8"
+    compiled = up.backend.compile(up.network, Numbers(), (1, 1, 40, 52))  # type: ignore[attr-defined]
+    kinds = [
+        node.get_rt_info()["runtimePrecision"].astype(str)
+        for node in compiled.get_runtime_model().get_ordered_ops()
+        if node.get_rt_info()["layerType"].astype(str) == "Convolution"
+    ]
+    assert len(kinds) == 6
+    assert set(kinds) <= {"u8", "i8"}
+
+
+@pytest.mark.parametrize("name", ["espcn", "ecbsr"])
+def test_bf16_of_torch_is_close(name: str) -> None:
+    backend, exact = TorchBackend(precision="bf16"), TorchBackend()
+    result, expected = (enlarged(b, name, "fp32", photo(40, 52), Numbers()) for b in (backend, exact))
+    assert difference(result, expected)[0] <= 3
+    assert np.abs(result.astype(float) - expected).mean() < 0.6
+
+
+@pytest.mark.skipif("BF16" not in openvino_capabilities(), reason="this processor has no bf16 arithmetic")
+def test_bf16_of_openvino_is_close() -> None:
+    backend = make_backend(choose("openvino", "bf16"), threads=1)
+    result, expected = (enlarged(b, "ecbsr", "fp32", photo(40, 52), Numbers()) for b in (backend, TorchBackend()))
+    assert difference(result, expected)[0] <= 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1), ("fp16", 2), ("bf16", 3)])
+def test_cuda_is_close(precision: str, most: int) -> None:
+    result, expected = (
+        enlarged(b, "ecbsr", "fp32", photo(40, 52), Numbers())
+        for b in (TorchBackend("cuda", precision=precision), TorchBackend())
+    )
+    assert difference(result, expected)[0] <= most
+
+
+def test_several_shapes_and_many_jobs_at_once_on_openvino() -> None:
+    runner = make_backend(choose("openvino", "fp32"), threads=2).runner(model("nearest", "fp32"), Numbers())
+    # One shape more than is kept compiled.
+    planes = [noise(rows, 9, seed=n) for n, rows in enumerate([8, 8, 9, 9, 8, 10, 11, 12, 8])]
+    jobs = [runner.submit([plane]) for plane in planes]
+    for job, plane in reversed(list(zip(jobs, planes, strict=True))):
+        np.testing.assert_array_equal(job.result()[0], plane.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_the_network_given_is_left_as_it_was() -> None:
+    net = network("espcn", 2).train()
+    TorchBackend(precision="bf16").runner(net, Numbers()).submit([photo(9, 9)])
+    assert net.training
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("bit_depth", [8, 10, 16])
+@pytest.mark.parametrize("full_range", [False, True])
+def test_numbers_map_black_and_white(bit_depth: int, full_range: bool) -> None:
+    numbers = Numbers(bit_depth=bit_depth, full_range=full_range)
+    step = 1 << (bit_depth - 8)
+    black, white = (0, numbers.peak) if full_range else (16 * step, 235 * step)
+    assert black * numbers.gain + numbers.offset == pytest.approx(16 / 255)
+    assert white * numbers.gain + numbers.offset == pytest.approx(235 / 255)
+
+
+def test_threads_of_torch() -> None:
+    before = torch.get_num_threads()
+    try:
+        make_backend(Choice(device="cpu", precision="fp32", reason=""), threads=2)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
