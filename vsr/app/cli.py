@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail_usage(error: Exception) -> ExitCode:
     command = getattr(getattr(error, "ctx", None), "command_path", "vsr")
     text = getattr(error, "format_message", error.__str__)()
-    write_line(f"vsr: error: {' '.join(text.split()).rstrip('.')}; try '{command} --help'")
+    write_line(f"vsr: error: {' '.join(text.replace('Value error, ', '').split()).rstrip('.')}; try '{command} --help'")
     return ExitCode.USAGE
 
 

@@ -19,6 +19,8 @@ _ENDINGS = """
 VIDEO_ENDINGS = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """Endings that a file in a folder is taken for a video by; a file that is named outright may have any."""
 
+_LIKENESS = 0.7
+
 OUTPUT_ENDINGS = (".mp4", ".mov", ".mkv", ".webm")
 
 
@@ -90,7 +92,7 @@ def parse_seconds(text: str) -> float:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """``"; did you mean 'ecbsr'?"``, or nothing."""
-    close = get_close_matches(name.lower(), list(names), n=1)
+    close = get_close_matches(name.lower(), list(names), n=1, cutoff=_LIKENESS)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

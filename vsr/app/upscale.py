@@ -15,7 +15,7 @@ from vsr.app.interrupts import stop_on_signals
 from vsr.app.progress import progress_bar
 from vsr.app.sizes import size_label
 from vsr.app.summary import summary_of
-from vsr.errors import UnknownModelError
+from vsr.errors import ConfigError, UnknownModelError
 
 _SIZE, _PART, _ENCODER = "How large", "Which part", "How it is encoded"
 _NETWORK, _PICTURE, _OUTPUT = "How it is computed", "How the input is read", "What is said"
@@ -52,7 +52,10 @@ def upscale(
     sample: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Only N frames, and an estimate of time and size for the rest.", rich_help_panel=_PART
+            min=1,
+            metavar="N",
+            help="Only N frames, and an estimate of time and size for the rest.",
+            rich_help_panel=_PART,
         ),
     ] = None,
     codec: Annotated[
@@ -120,7 +123,7 @@ def upscale(
         "scale": scale,
         "to": to,
         "start_seconds": parse_seconds(start),
-        "duration_seconds": None if duration is None else parse_seconds(duration),
+        "duration_seconds": None if duration is None else _parse_duration(duration),
         "max_frames": sample,
         "codec": codec,
         "crf": crf,
@@ -136,6 +139,13 @@ def upscale(
         "overwrite": overwrite,
     }
     raise typer.Exit(run_tasks(tasks, options, console=console))
+
+
+def _parse_duration(text: str) -> float:
+    seconds = parse_seconds(text)
+    if not seconds:
+        raise ConfigError(f"got --duration {text}, allowed is more than 0")
+    return seconds
 
 
 def run_tasks(tasks: Sequence[Task], options: dict[str, Any], *, console: Console) -> ExitCode:
