@@ -140,7 +140,8 @@ class Frame:
         return self.width, self.height, self.format
 
     def __repr__(self) -> str:
-        return f"Frame({self.width}×{self.height} {self.format.name} {self.format.range}, pts {self.pts} × {self.time_base} s)"
+        size = f"{self.width}×{self.height}"
+        return f"Frame({size} {self.format.name} {self.format.range}, pts {self.pts} × {self.time_base} s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,8 +24,9 @@ from vsr.models.quantized import quantize
 class WeightsInfo:
     """One trained set of weights, as the index describes it.
 
-    ``psnr`` holds the measured luma dB by test set, ``check`` that of single pictures of Set5; ``precision`` is ``"fp32"`` or ``"int8"`` (trained in the loop with
-    8-bit rounding); ``macs`` are multiplications per input luma sample.
+    ``psnr`` and ``ssim`` hold means over the luma of each test set, ``check`` the dB of single pictures of Set5;
+    ``precision`` is ``"fp32"`` or ``"int8"`` (trained in the loop with 8-bit rounding); ``macs`` are multiplications per
+    input luma sample.
     """
 
     model: str
