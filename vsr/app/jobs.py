@@ -163,7 +163,8 @@ class _Job:
             self.sink,
             batch_size=_GPU_BATCH if choice.device.startswith("cuda") else 1,
             queue_size=_queue_size(plan, bit_depth=self.source.info.format.bit_depth),
-            in_flight=self.upscaler.in_flight,
+            # One more than it takes to be busy: the next frame is handed in before the oldest is waited for.
+            in_flight=self.upscaler.in_flight + 1,
             on_frame=_reporter(on_progress, self.source.info.frames) if on_progress is not None else None,
         )
         try:

@@ -25,8 +25,8 @@ class WeightsInfo:
     """One trained set of weights, as the index describes it.
 
     ``psnr`` and ``ssim`` hold means over the luma of each test set, ``check`` the dB of single pictures of Set5;
-    ``precision`` is ``"fp32"`` or ``"int8"`` (trained in the loop with 8-bit rounding); ``macs`` are multiplications per
-    input luma sample.
+    ``precision`` is ``"fp32"`` or ``"int8"`` (trained with 8-bit rounding in the loop); ``macs`` are multiplications
+    per luma sample of the input.
     """
 
     model: str

@@ -19,7 +19,7 @@ from vsr.upscaler import Upscaler
 from vsr.weights import index, load_file_as
 
 _FOLDER = Path(__file__).parent
-_HEAD = "# What each file of weights is, written by 'python -m vsr.weights.ship'; docs/training.md tells how they were made.\n"
+_HEAD = "# What each file of weights is, written by 'python -m vsr.weights.ship'; docs/training.md says more.\n"
 
 
 def entry(path: Path, *, model: str, scale: int, recipe: str, data: list[str], tests: Path) -> dict[str, Any]:
