@@ -135,9 +135,9 @@ def upscale_video(
 
             upscaler = Upscaler(model, scale=plan.scale, device=device, precision=precision, tile=tile, threads=threads)
             job = _Job(src, source, sink, upscaler, plan)
-            run = job.run(on_progress=on_progress, stop=stop)
+            run, first_frame_seconds = job.run(on_progress=on_progress, stop=stop)
     whole_frames = _whole_frames(src, part) if max_frames is not None else None
-    return job.report(run, whole_frames=whole_frames)
+    return job.report(run, first_frame_seconds=first_frame_seconds, whole_frames=whole_frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +150,14 @@ class _Job:
     upscaler: Upscaler
     plan: SizePlan
 
-    def run(self, *, on_progress: Callable[[Progress], None] | None, stop: threading.Event | None) -> RunReport:
+    def run(
+        self, *, on_progress: Callable[[Progress], None] | None, stop: threading.Event | None
+    ) -> tuple[RunReport, float]:
+        """What the pipeline did, and how long the first frame took."""
         from vsr.app.enhancer import UpscalerEnhancer
 
         plan, choice = self.plan, self.upscaler.choice
+        watch = _Watch(on_progress, self.source.info.frames)
         logger.info(
             "%s x%d on %s, %s: %s", self.upscaler.model, plan.scale, choice.device, choice.precision, choice.reason
         )
@@ -165,15 +169,16 @@ class _Job:
             queue_size=_queue_size(plan, bit_depth=self.source.info.format.bit_depth),
             # One more than it takes to be busy: the next frame is handed in before the oldest is waited for.
             in_flight=self.upscaler.in_flight + 1,
-            on_frame=_reporter(on_progress, self.source.info.frames) if on_progress is not None else None,
+            on_frame=watch,
         )
         try:
             with _stopping(pipeline, stop):
-                return pipeline.run()
+                run = pipeline.run()
         except Cancelled as error:
             raise Cancelled(f"stopped after {self.sink.frames} frames; {self._remains()}") from error
+        return run, watch.first_frame_seconds
 
-    def report(self, run: RunReport, *, whole_frames: int | None) -> Report:
+    def report(self, run: RunReport, *, first_frame_seconds: float, whole_frames: int | None) -> Report:
         info, choice = self.source.info, self.upscaler.choice
         return Report(
             input=str(self.src),
@@ -195,6 +200,7 @@ class _Job:
             repaired_timestamps=self.source.repaired_timestamps,
             skipped_packets=self.source.skipped_packets,
             wall_seconds=run.wall_seconds,
+            first_frame_seconds=first_frame_seconds,
             stage_ms={name: stage.ms_per_frame for name, stage in run.stages.items()},
             slowest_stage=run.slowest_stage,
             input_bytes=self.src.stat().st_size,
@@ -221,18 +227,26 @@ def _queue_size(plan: SizePlan, *, bit_depth: int) -> int:
     return max(2, min(_QUEUE_FRAMES, _QUEUE_BYTES // frame_bytes))
 
 
-def _reporter(on_progress: Callable[[Progress], None], total_frames: int | None) -> Callable[[Stats], None]:
-    def report(stats: Stats) -> None:
-        on_progress(
+class _Watch:
+    """Called after each frame written, on the encode thread."""
+
+    def __init__(self, on_progress: Callable[[Progress], None] | None, total_frames: int | None) -> None:
+        self._on_progress, self._total_frames = on_progress, total_frames
+        self.first_frame_seconds = 0.0
+
+    def __call__(self, stats: Stats) -> None:
+        if stats.frames_out == 1:
+            self.first_frame_seconds = stats.elapsed_seconds
+        if self._on_progress is None:
+            return
+        self._on_progress(
             Progress(
                 frames=stats.frames_out,
-                total_frames=total_frames,
+                total_frames=self._total_frames,
                 elapsed_seconds=stats.elapsed_seconds,
                 position_seconds=float(stats.position),
             )
         )
-
-    return report
 
 
 @contextmanager

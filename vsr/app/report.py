@@ -47,6 +47,7 @@ class Report:
         repaired_timestamps: frames that had no usable time of their own.
         skipped_packets: of the video, too damaged to be decoded.
         wall_seconds: from the first frame asked for until the output had its name.
+        first_frame_seconds: until the first frame was written, for which the network is made ready.
         stage_ms: milliseconds per frame that each stage was busy.
         slowest_stage: the one that sets the speed.
         input_bytes, output_bytes: of the files.
@@ -72,6 +73,7 @@ class Report:
     repaired_timestamps: int
     skipped_packets: int
     wall_seconds: float
+    first_frame_seconds: float
     stage_ms: Mapping[str, float]
     slowest_stage: str
     input_bytes: int
@@ -86,7 +88,12 @@ class Report:
     @property
     def whole_seconds(self) -> float | None:
         """How long the whole would take at this speed; None unless this was a sample of it."""
-        return self.whole_frames / self.fps if self.whole_frames and self.fps else None
+        if not self.whole_frames or not self.frames_out:
+            return None
+        rest, first = self.frames_out - 1, self.first_frame_seconds
+        if not rest:
+            return self.wall_seconds * self.whole_frames
+        return first + (self.wall_seconds - first) * (self.whole_frames - 1) / rest
 
     @property
     def whole_bytes(self) -> int | None:
