@@ -10,6 +10,7 @@ from functools import cache
 import torch
 
 from vsr.backends.base import Backend
+from vsr.backends.quiet import load_openvino
 from vsr.errors import DeviceError
 
 # OpenVINO's converter reports each use over the network, from a process that it forks in the midst of our threads: that
@@ -116,6 +117,4 @@ def openvino_capabilities() -> frozenset[str]:
     """What OpenVINO can compute with on this CPU (``FP32``, ``BF16``, ``INT8``, …); empty where it is not installed."""
     if importlib.util.find_spec("openvino") is None:
         return frozenset()
-    import openvino
-
-    return frozenset(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return frozenset(load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))

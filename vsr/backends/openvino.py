@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.backends.base import Job, Numbers, Plane, Runner
+from vsr.backends.quiet import load_openvino
 from vsr.models.base import Network, SubpixelNetwork
 
 _SHAPES_KEPT = 4
@@ -33,9 +34,7 @@ class OpenVINOBackend:
     """
 
     def __init__(self, *, precision: str = "fp32", threads: int = 0, latency: bool = False) -> None:
-        import openvino
-
-        self.core = openvino.Core()
+        self.core = load_openvino().Core()
         self.precision = precision
         threads = threads or len(os.sched_getaffinity(0))
         self.in_flight = 1 if latency else threads
@@ -57,9 +56,8 @@ class OpenVINOBackend:
 
 def _graph(network: Network, numbers: Numbers, shape: tuple[int, int, int, int]) -> Any:
     """The network between whole numbers and whole numbers."""
-    import openvino
-    from openvino import opset13
-
+    openvino = load_openvino()
+    opset13 = openvino.opset13
     example = torch.zeros(1, 1, 16, 16)
     body = _Subpixels(network) if isinstance(network, SubpixelNetwork) else network
     model = openvino.convert_model(body, example_input=example, input=[openvino.PartialShape(list(shape))])
@@ -93,8 +91,7 @@ class _Subpixels(nn.Module):
 
 
 def _shuffle(y: Any, shape: tuple[int, int, int, int], r: int) -> Any:
-    from openvino import opset13
-
+    opset13 = load_openvino().opset13
     count, _, rows, columns = shape
     y = opset13.reshape(y, np.array([count, r, r, rows, columns]), special_zero=False)
     y = opset13.transpose(y, np.array([0, 3, 1, 4, 2]))

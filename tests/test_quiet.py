@@ -1,0 +1,16 @@
+import subprocess
+import sys
+
+_LOOK = """
+import multiprocessing, sys
+import numpy as np
+import vsr
+vsr.Upscaler("bicubic", device="openvino").luma(np.zeros((16, 16), np.uint8))
+assert "openvino" in sys.modules
+print([name for name in sys.modules if name.startswith("openvino_telemetry")], multiprocessing.active_children())
+"""
+
+
+def test_upscaling_reports_to_nobody_and_leaves_no_process_behind():
+    run = subprocess.run([sys.executable, "-c", _LOOK], capture_output=True, text=True, timeout=120, check=True)
+    assert run.stdout.strip() == "[] []"
