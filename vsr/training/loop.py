@@ -176,8 +176,8 @@ class Trainer:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             rows = (self.out / HISTORY).read_text(encoding="utf-8").splitlines()
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            raise ConfigError(f"cannot resume from {path}: {error}; start anew without --resume") from error
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ConfigError(f"cannot resume from {path}, it is damaged; start anew without --resume") from error
         wanted = dataclasses.asdict(self.config)
         # These say where and how it runs; the rest is what the run is.
         differing = {key for key in wanted if wanted[key] != state["config"].get(key)} - {

@@ -149,27 +149,23 @@ def start_from(network: Network, source: str) -> Network:
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"cannot read {path} as safetensors: {error}") from error
     own = network.state_dict()
-    taken = 0
-    for key, value in state.items():
-        target = _plain_key(key, own)
-        if target is not None and own[target].shape == value.shape:
-            own[target] = value.float()
-            taken += 1
-            _silence_branches(target, own)
+    layers = dict.fromkeys(key.rpartition(".")[0] for key in state)
+    taken = [layer for layer in layers if _take_over(layer, state, own)]
     if not taken:
         raise WeightsError(f"nothing in {path} fits this network (its tensors: {', '.join(sorted(state)[:4])}, …)")
     network.load_state_dict(own)
     return network
 
 
-def _plain_key(key: str, own: dict[str, Tensor]) -> str | None:
-    layer, _, kind = key.rpartition(".")
-    return next((name for name in (key, f"{layer}.plain.{kind}") if name in own), None)
-
-
-def _silence_branches(target: str, own: dict[str, Tensor]) -> None:
-    layer = target.removesuffix(".plain.weight")
-    for branch in ("expand", "gains"):
-        name = f"{layer}.{branch}"
-        if layer != target and name in own:
-            own[name] = torch.zeros_like(own[name])
+def _take_over(layer: str, state: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
+    """Copy a layer from ``state`` to ``own`` where all of it fits; its branches, if it has any, fall silent."""
+    home = f"{layer}.plain" if f"{layer}.plain.weight" in own else layer
+    parts = {home + key.removeprefix(layer): value for key, value in state.items() if key.rpartition(".")[0] == layer}
+    parts = {name: value.float() for name, value in parts.items() if name in own}
+    if not parts or any(own[name].shape != value.shape for name, value in parts.items()):
+        return False
+    own.update(parts)
+    for branch in (f"{layer}.expand", f"{layer}.gains"):
+        if branch in own:
+            own[branch] = torch.zeros_like(own[branch])
+    return True

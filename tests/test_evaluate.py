@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from vsr import Upscaler
+from vsr.colour import rgb_to_luma
+from vsr.errors import DataError
+from vsr.evaluate import Score, evaluate, evaluate_folder, mean
+from vsr.metrics import psnr, ssim
+from vsr.resample import imresize
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two pictures whose sides are no multiples of anything."""
+    for name, picture in (("a.png", data.astronaut()), ("b.png", data.coffee())):
+        Image.fromarray(picture[20:91, 180:263]).save(tmp_path / name)
+    return tmp_path
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_protocol_step_by_step(folder: Path, scale: int) -> None:
+    up = Upscaler("bilinear", scale=scale, device="torch")
+    scores = evaluate_folder(up.luma, folder, scale=scale)
+    assert [score.name for score in scores] == ["a.png", "b.png"]
+    for score in scores:
+        rgb = np.asarray(Image.open(folder / score.name))[: 71 // scale * scale, : 83 // scale * scale]
+        result = up.luma(rgb_to_luma(imresize(rgb, scale=1 / scale)))
+        inner = (slice(scale, -scale), slice(scale, -scale))
+        assert score.psnr == psnr(result[inner], rgb_to_luma(rgb)[inner])
+        assert score.ssim == ssim(result[inner], rgb_to_luma(rgb)[inner])
+
+
+def test_pictures_are_scored_one_by_one(folder: Path) -> None:
+    scores = evaluate(Upscaler("nearest", device="torch").luma, [folder / "a.png", folder / "gone.png"], scale=2)
+    assert next(scores).name == "a.png"
+    with pytest.raises(DataError, match=r"gone\.png"):
+        next(scores)
+
+
+def test_mean_is_of_decibels() -> None:
+    result = mean([Score("a", 30.0, 0.8), Score("b", 40.0, 0.9)])
+    assert result.psnr == pytest.approx(35)
+    assert result.ssim == pytest.approx(0.85)
+
+
+@pytest.mark.parametrize(
+    ("scale", "decibels", "similarity"), [(2, 33.66, 0.9299), (3, 30.39, 0.8682), (4, 28.42, 0.8104)]
+)
+def test_bicubic_on_set5_is_as_published(data_dir: Path, scale: int, decibels: float, similarity: float) -> None:
+    up = Upscaler("bicubic", scale=scale, device="torch")
+    result = mean(evaluate_folder(up.luma, data_dir / "test_images/Set5", scale=scale))
+    assert result.psnr == pytest.approx(decibels, abs=0.03)
+    assert result.ssim == pytest.approx(similarity, abs=0.002)
