@@ -7,7 +7,8 @@ import numpy as np
 import vsr
 vsr.Upscaler("bicubic", device="openvino").luma(np.zeros((16, 16), np.uint8))
 assert "openvino" in sys.modules
-print([name for name in sys.modules if name.startswith("openvino_telemetry")], multiprocessing.active_children())
+loaded = [name for name, module in sys.modules.items() if name.startswith("openvino_telemetry") and module]
+print(loaded, multiprocessing.active_children())
 """
 
 
