@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any, Literal
 
 import numpy as np
@@ -267,3 +269,16 @@ def test_a_network_in_its_training_form_is_folded() -> None:
     assert up.network is not net
     largest, share = difference(up.luma(photo()), Upscaler(network=net.folded(), device="torch").luma(photo()))
     assert (largest, share) == (0, 0)
+
+
+def test_its_memory_is_free_as_soon_as_it_is_gone() -> None:
+    """Compiled networks are large; they must not wait for the collector of cycles."""
+    up = on_torch("ecbsr")
+    up.submit([(noise(4, 4), noise(2, 2), noise(2, 2))], layout=Layout()).result()
+    remains = weakref.ref(up)
+    gc.disable()
+    try:
+        del up
+        assert remains() is None
+    finally:
+        gc.enable()

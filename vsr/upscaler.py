@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal, TypeVar, cast
 
 import numpy as np
@@ -106,8 +105,7 @@ class Upscaler:
         exact = replace(self.choice, precision="fp32")
         self.chroma_backend = make_backend(exact, threads=threads) if half else self.backend
         # Runners hold compiled graphs: one for each meaning of numbers, and one for each siting of chroma.
-        self._luma = lru_cache(maxsize=4)(self._luma_runner)
-        self._chroma = lru_cache(maxsize=4)(self._chroma_runner)
+        self._runners: dict[Numbers | tuple[Numbers, tuple[float, float]], Runner] = {}
 
     def luma(self, y: P, *, bit_depth: int | None = None, full_range: bool = False) -> P:
         """Enlarge one luma plane.
@@ -172,11 +170,16 @@ class Upscaler:
         """One request per picture keeps each core on a picture of its own; a GPU wants them all at once."""
         return [pictures] if self.choice.device.startswith("cuda") else [[planes] for planes in pictures]
 
-    def _luma_runner(self, numbers: Numbers) -> Runner:
-        return self._tiled(self.backend, self.network, numbers)
+    def _luma(self, numbers: Numbers) -> Runner:
+        if numbers not in self._runners:
+            self._runners[numbers] = self._tiled(self.backend, self.network, numbers)
+        return self._runners[numbers]
 
-    def _chroma_runner(self, numbers: Numbers, shift: tuple[float, float]) -> Runner:
-        return self._tiled(self.chroma_backend, Interpolation(self.scale, shift=shift), numbers)
+    def _chroma(self, numbers: Numbers, shift: tuple[float, float]) -> Runner:
+        if (numbers, shift) not in self._runners:
+            network = Interpolation(self.scale, shift=shift)
+            self._runners[numbers, shift] = self._tiled(self.chroma_backend, network, numbers)
+        return self._runners[numbers, shift]
 
     def _tiled(self, backend: Backend, network: Network, numbers: Numbers) -> Runner:
         width = max([layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)], default=1)
