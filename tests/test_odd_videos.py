@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from vsr.app.fidelity import Comparison, compare, main, markdown
 
 DATA = Path(os.environ.get("VSR_DATA") or Path(__file__).parents[2] / "shared" / "data")
 FILES = sorted(path for path in (DATA / "odd_videos").glob("*") if path.is_file())
 # As many frames of a file as hold so many luma samples together: all of a short small one, two of a large one.
-MOST_PIXELS = 1_500_000
+MOST_PIXELS = 600_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _as_many_threads_afterwards() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.skipif(not FILES, reason=f"no odd videos in {DATA}; set VSR_DATA")

@@ -7,6 +7,7 @@ one clear error and nothing under the output's name.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import sys
@@ -16,8 +17,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+import av
+
 from streams.errors import StreamError
 from streams.sources import FileSource, SourceInfo
+from streams.sources.formats import pixel_format
+from streams.sources.probe import codec_name, describe
 from vsr.app.jobs import upscale_video
 from vsr.errors import VsrError
 
@@ -75,7 +80,7 @@ def compare(path: Path, folder: Path, *, most_pixels: int | None = None) -> Comp
     try:
         max_frames = _affordable(path, most_pixels) if most_pixels is not None else None
         report = upscale_video(
-            path, target, model="nearest", device="torch", preset="ultrafast", crf=30, max_frames=max_frames
+            path, target, model="nearest", device="torch", threads=1, preset="ultrafast", crf=30, max_frames=max_frames
         )
         streams: dict[str, int] = {}
         for line in report.streams:
@@ -144,8 +149,9 @@ def _affordable(path: Path, most_pixels: int) -> int:
 
 
 def _compared(path: Path, target: Path, *, max_frames: int | None, streams: dict[str, int]) -> Comparison:
-    info, times = _times(path, max_frames)
-    made, made_times = _times(target, None)
+    with FileSource(path, max_frames=max_frames) as source:
+        info, times = source.info, [frame.seconds for frame in source]
+    made, made_times = _read(target)
     # What starts before zero is moved as a whole: see streams.sinks.file.
     shift = max(Fraction(0), -times[0])
     errors = (abs(time + shift - other) for time, other in zip(times, made_times, strict=False))
@@ -162,9 +168,14 @@ def _compared(path: Path, target: Path, *, max_frames: int | None, streams: dict
     )
 
 
-def _times(path: Path, max_frames: int | None) -> tuple[SourceInfo, list[Fraction]]:
-    with FileSource(path, max_frames=max_frames) as source:
-        return source.info, [frame.seconds for frame in source]
+def _read(path: Path) -> tuple[SourceInfo, list[Fraction]]:
+    """Facts and times of the first video, read without the project's own source: it must not excuse its own output."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = container.decode(stream)
+        first = next(frames)
+        info = describe(container, stream, first, pixel_format(first, codec_name(stream)))
+        return info, [(frame.pts or 0) * info.time_base for frame in itertools.chain([first], frames)]
 
 
 def _changes(info: SourceInfo, made: SourceInfo) -> Iterator[str]:
