@@ -216,3 +216,14 @@ def test_threads_of_torch() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("device", ["openvino", "torch"])
+def test_a_result_can_be_asked_for_twice(device: str) -> None:
+    upscaler = Upscaler("bicubic", device=device)
+    plane = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    job = upscaler.submit([(plane,)], layout=Layout(subsampling="gray"))
+    first, again = job.result()[0][0], job.result()[0][0]
+    later = [upscaler.submit([(plane,)], layout=Layout(subsampling="gray")) for _ in range(2)]
+    for result in (again, *(job.result()[0][0] for job in later)):
+        np.testing.assert_array_equal(result, first)

@@ -14,7 +14,8 @@ from vsr.metrics import psnr
 from vsr.models import build_network
 from vsr.models.base import Network, parameter_count
 from vsr.models.quantized import QuantConv2d, calibrate, quantize, quantized_layers
-from vsr.training.data import Patches, make_pair
+from vsr.pairs import make_pair
+from vsr.training.data import Patches
 from vsr.training.loop import exported
 from vsr.weights import load_into
 

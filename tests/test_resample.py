@@ -7,8 +7,8 @@ import pytest
 from pictures import noise
 
 from vsr.errors import PixelError
+from vsr.pairs import crop_to_multiple, read_rgb
 from vsr.resample import KERNELS, imresize, resize_axis, taps
-from vsr.training.data import crop_to_multiple, read_rgb
 
 # Keys' kernel at a quarter, three quarters, …: worked out on paper.
 QUARTERS = (0.8671875, 0.2265625, -0.0703125, -0.0234375)

@@ -19,8 +19,9 @@ from vsr.errors import ConfigError, DataError, UnknownModelError, WeightsError
 from vsr.models import build_network
 from vsr.models.base import Network
 from vsr.models.quantized import quantize, quantized_layers
+from vsr.pairs import load_pairs
 from vsr.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
-from vsr.training.data import Patches, load_pairs
+from vsr.training.data import Patches
 from vsr.training.loop import BEST, CHECKPOINT, HISTORY, Trainer, learning_rate, split, validate
 from vsr.weights import load_into, start_from
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from vsr.colour import rgb_to_luma
 from vsr.errors import DataError
+from vsr.pairs import Pair, crop_to_multiple, find_images, load_pairs, make_pair, read_rgb
 from vsr.resample import imresize
-from vsr.training.data import Pair, Patches, crop_to_multiple, find_images, load_pairs, make_pair, read_rgb
+from vsr.training.data import Patches
 
 
 def generator(seed: int = 0) -> torch.Generator:

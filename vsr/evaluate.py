@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsr.metrics import psnr, ssim
-from vsr.training.data import find_images, make_pair, read_rgb
+from vsr.pairs import find_images, make_pair, read_rgb
 
 Luma = npt.NDArray[np.uint8]
 

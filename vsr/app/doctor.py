@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from streams.sinks.encoders import available_encoders
 from vsr._version import __version__
 from vsr.backends import choose, openvino_capabilities
+from vsr.backends.base import usable_cores
 from vsr.models import MODELS
 from vsr.weights import index
 
@@ -49,10 +49,9 @@ def _cpu() -> dict[str, Any]:
     lines = dict(line.split(":", 1) for line in text.split("\n\n")[0].splitlines() if ":" in line)
     fields = {key.strip(): value.strip() for key, value in lines.items()}
     flags = fields.get("flags", "").split()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "name": fields.get("model name", platform.processor() or "unknown"),
-        "cores": cores,
+        "cores": usable_cores(),
         "instructions": [flag for flag in _TELLING_FLAGS if flag in flags],
     }
 

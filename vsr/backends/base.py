@@ -5,6 +5,7 @@ The meaning of the numbers (:class:`Numbers`) is compiled into the program, so t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -81,6 +82,11 @@ class Backend(Protocol):
     def runner(self, network: Network, numbers: Numbers) -> Runner:
         """Make a network of one channel ready."""
         ...
+
+
+def usable_cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

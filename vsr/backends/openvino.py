@@ -7,7 +7,7 @@ threads that wait for one another in every layer lose more to that than they gai
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vsr.backends.base import Job, Numbers, Plane, Runner
+from vsr.backends.base import Job, Numbers, Plane, Runner, usable_cores
 from vsr.backends.quiet import load_openvino
 from vsr.models.base import Network, SubpixelNetwork
 
-_SHAPES_KEPT = 4
+_SHAPES_KEPT = 8
 
 
 class OpenVINOBackend:
@@ -36,7 +36,7 @@ class OpenVINOBackend:
     def __init__(self, *, precision: str = "fp32", threads: int = 0, latency: bool = False) -> None:
         self.core = load_openvino().Core()
         self.precision = precision
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or usable_cores()
         self.in_flight = 1 if latency else threads
         self.name = "OpenVINO on CPU"
         self.settings = {
@@ -58,9 +58,7 @@ def _graph(network: Network, numbers: Numbers, shape: tuple[int, int, int, int])
     """The network between whole numbers and whole numbers."""
     openvino = load_openvino()
     opset13 = openvino.opset13
-    example = torch.zeros(1, 1, 16, 16)
-    body = _Subpixels(network) if isinstance(network, SubpixelNetwork) else network
-    model = openvino.convert_model(body, example_input=example, input=[openvino.PartialShape(list(shape))])
+    model = _converted(network, shape)
     kind = np.dtype(numbers.dtype).name
     pre = openvino.preprocess.PrePostProcessor(model)
     pre.input().tensor().set_element_type(openvino.Type(np.dtype(_input_type(numbers))))
@@ -77,6 +75,16 @@ def _graph(network: Network, numbers: Numbers, shape: tuple[int, int, int, int])
     if isinstance(network, SubpixelNetwork):
         y = _shuffle(y, shape, network.scale)
     return openvino.Model([opset13.result(y)], model.get_parameters(), "planes")
+
+
+def _converted(network: Network, shape: tuple[int, int, int, int]) -> Any:
+    openvino = load_openvino()
+    body = _Subpixels(network) if isinstance(network, SubpixelNetwork) else network
+    with warnings.catch_warnings():
+        # OpenVINO reads a trace of the network, and PyTorch warns of each that traces are going away.
+        warnings.simplefilter("ignore")
+        example = torch.zeros(1, 1, 16, 16)
+        return openvino.convert_model(body, example_input=example, input=[openvino.PartialShape(list(shape))])
 
 
 class _Subpixels(nn.Module):
@@ -129,14 +137,17 @@ class _OpenVINORunner:
 
 @dataclass(slots=True)
 class _Request:
-    """A request under way; it goes back to the pool with its result taken."""
+    """A request under way; it goes back to the pool when its result is taken, and the planes stay."""
 
     request: Any
     batch: Any
     free: list[Any]
+    planes: list[Plane] | None = None
 
     def result(self) -> list[Plane]:
-        self.request.wait()
-        result = np.array(self.request.get_output_tensor(0).data)[:, 0]
-        self.free.append(self.request)
-        return list(result)
+        if self.planes is None:
+            self.request.wait()
+            self.planes = list(np.array(self.request.get_output_tensor(0).data)[:, 0])
+            self.free.append(self.request)
+            self.request = self.batch = None
+        return self.planes

@@ -30,19 +30,23 @@ class TorchBackend:
 
 
 class _Planes(nn.Module):
-    """Whole numbers to whole numbers through a network that works on floats."""
+    """Whole numbers to whole numbers through a network that works on floats.
+
+    Below fp32 only the convolutions are computed in fewer bits: what a network adds to them, the identity above all,
+    and the numbers around it stay fp32, for sixteen bits of float do not hold ten bits of luma.
+    """
 
     def __init__(self, network: Network, numbers: Numbers, kind: torch.dtype) -> None:
         super().__init__()
-        # fp32 around the network: sixteen bits of float do not hold ten bits of luma.
-        self.network = copy.deepcopy(network).to(kind)
+        self.network = copy.deepcopy(network)
         self.kind = kind
         self.numbers = numbers
 
     def forward(self, x: Tensor) -> Tensor:
         """N×1×H×W float32 numbers to N×1×rH×rW float32 numbers, rounded and clamped."""
         numbers = self.numbers
-        y: Tensor = self.network((x * numbers.gain + numbers.offset).to(self.kind)).float()
+        with torch.autocast(x.device.type, dtype=self.kind, enabled=self.kind != torch.float32):
+            y: Tensor = self.network(x * numbers.gain + numbers.offset).float()
         return ((y - numbers.offset) / numbers.gain).round_().clamp_(0, numbers.peak)
 
 

@@ -6,9 +6,9 @@ with it in the loop (gradients pass straight through), evaluated by torch anywhe
 arithmetic by a runtime that knows the pattern. See Jacob et al., "Quantization and Training of Neural Networks for
 Efficient Integer-Arithmetic-Only Inference", CVPR 2018.
 
-The input needs no scale of its own: 8-bit luma over 255 is already a grid of 256 steps, which quantisation hits
-exactly.
-The output of the last convolution stays a float, and so does whatever a network adds to it.
+The input needs no scale of its own: limited-range 8-bit luma over 255 is already a grid of 256 steps, which
+quantisation hits exactly (full range and more bits are rounded to it before the first convolution). The output of the
+last convolution stays a float, and so does whatever a network adds to it: ECBSR's identity keeps every bit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class QuantConv2d(nn.Conv2d):
     Attributes:
         input_scale: size of one step of the input.
         signed: the input is in -128..127 steps, else in 0..255.
-        calibrating: while set, nothing of the input is rounded, and the largest value seen sets the scale.
+        calibrating: while set, nothing of the input is rounded, and (nearly) the largest value seen sets the scale.
     """
 
     input_scale: Tensor
@@ -68,15 +68,15 @@ class QuantConv2d(nn.Conv2d):
 def quantize(network: Network) -> Network:
     """A folded copy of a network, its convolutions in 8 bit; their scales still have to be calibrated or loaded."""
     result = copy.deepcopy(network.folded())
-    for parent in list(result.modules()):
-        signed, first = False, True
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d):
-                scale = 1 / 255 if first else 1e-8
-                setattr(parent, name, QuantConv2d.from_float(child, signed=signed, input_scale=scale))
-                first = False
-            elif isinstance(child, nn.Tanh):
-                signed = True
+    signed, scale = False, 1 / 255
+    for name, layer in list(result.named_modules()):
+        if isinstance(layer, nn.Conv2d):
+            parent, _, child = name.rpartition(".")
+            new = QuantConv2d.from_float(layer, signed=signed, input_scale=scale)
+            setattr(result.get_submodule(parent), child, new)
+            scale = 1e-8  # of every layer but the first: to be calibrated
+        elif isinstance(layer, nn.Tanh):
+            signed = True
     return result
 
 

@@ -24,8 +24,9 @@ from vsr.metrics import psnr
 from vsr.models import build_network, model_spec
 from vsr.models.base import Network
 from vsr.models.quantized import calibrate, quantize
+from vsr.pairs import Pair, find_images, load_pairs
 from vsr.training.config import TrainConfig
-from vsr.training.data import Pair, Patches, find_images, load_pairs
+from vsr.training.data import Patches
 from vsr.training.samples import sample_grid
 from vsr.weights import start_from
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from vsr.models.base import Network
 from vsr.models.interpolation import Interpolation
-from vsr.training.data import Pair
+from vsr.pairs import Pair
 
 SIDE = 192
 
