@@ -14,6 +14,7 @@ from vsr.backends import Choice, choose, make_backend, openvino_capabilities
 from vsr.backends.base import Backend, Numbers
 from vsr.backends.pytorch import TorchBackend
 from vsr.errors import DeviceError
+from vsr.layout import Layout
 from vsr.models.base import Network
 from vsr.models.quantized import calibrate, quantize
 

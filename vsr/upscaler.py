@@ -93,7 +93,8 @@ class Upscaler:
     ) -> None:
         if tile is not None and tile < 1:
             raise ConfigError(f"got tile={tile}, it must be at least 1, or None to choose by memory")
-        self.model, self.scale, self.tile = model, scale, tile
+        self.model = model if network is None else type(network).__name__.lower()
+        self.scale, self.tile = scale, tile
         has_int8 = _has_int8(model, scale) if network is None else bool(quantized_layers(network))
         trained = model_spec(model).trained if network is None else not isinstance(network, Interpolation)
         self.choice = choose(device, precision, has_int8=has_int8, trained=trained)
