@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from vsr.app.bench import bench_speed
+from vsr.app.cli import main
+from vsr.app.clip import Clip, luma, write_clip
+from vsr.app.demo import run_demo
+from vsr.app.pictures import Tile, contact_sheet
+from vsr.weights import index
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> object:
+    assert main([*arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_doctor_says_what_will_be_used_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = _json(capsys, "doctor", "--json")
+    assert isinstance(facts, dict)
+    assert {"ecbsr", "espcn", "bicubic"} <= facts["choices"].keys()
+    assert all(choice["reason"] for choice in facts["choices"].values())
+    assert "h264" in facts["encoders"]
+    assert main(["doctor"]) == 0
+    assert "models" in capsys.readouterr().out
+
+
+def test_models_lists_every_network_and_every_file_of_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = _json(capsys, "models", "--json")
+    assert [entry["file"] for entry in listed] == [info.file for info in index()]
+    assert main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("ecbsr", "espcn", "bicubic", "bilinear", "nearest"))
+
+
+def test_evaluate_prints_the_mean_over_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, picture in (("cat", data.chelsea()), ("coffee", data.coffee())):
+        Image.fromarray(picture[:120, :160]).save(tmp_path / f"{name}.png")
+    result = _json(capsys, "evaluate", "bicubic", "--data", str(tmp_path), "--scale", "2", "--json")
+    assert isinstance(result, dict)
+    assert result["images"].keys() == {"cat.png", "coffee.png"}
+    assert result["psnr"] == pytest.approx(np.mean([score["psnr"] for score in result["images"].values()]))
+    assert main(["evaluate", "bicubic", "--data", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("mean")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["evaluate", "bicubic", "--data", "nowhere"], 3, "nowhere"),
+        (["evaluate", "espn", "--data", "."], 5, "espn"),
+        (["evaluate", "bicubic", "--data", ".", "--scale", "7"], 5, "scale 7"),
+        (["train", "nothing"], 2, "nothing"),
+        (["bench", "--size", "large"], 2, "large"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_train_runs_a_recipe_and_resumes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        Image.fromarray(data.astronaut()[100 * number : 100 * number + 96, :96]).save(pictures / f"{number}.png")
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text("[data]\nbatch = 2\npatch = 16\nholdout_every = 3\n[optim]\nsteps = 4\nsteps_per_epoch = 2\n")
+    arguments = ["train", str(recipe), "--data", str(pictures), "--out", str(tmp_path / "run"), "--json"]
+    first = _json(capsys, *arguments)
+    assert isinstance(first, dict)
+    assert Path(first["weights"]).is_file()
+    assert _json(capsys, *arguments, "--resume") == first
+
+
+def test_demo_measures_the_file_that_it_made(tmp_path: Path) -> None:
+    clip = Clip(width=128, height=96, frames=8, rate=8)
+    report = run_demo(tmp_path, model="bicubic", clip=clip)
+    assert report.frames == clip.frames
+    # The encoder costs something, and little: the file is the picture that was computed.
+    assert report.psnr_bicubic - 0.5 < report.psnr <= report.psnr_bicubic + 0.05
+    assert report.psnr > 25
+    assert all(Path(name).is_file() for name in (report.input, report.output, report.picture))
+
+
+def test_clip_is_the_same_each_time_and_moves(tmp_path: Path) -> None:
+    clip = Clip(width=64, height=48, frames=8, rate=8)
+    np.testing.assert_array_equal(clip.truth(3), Clip(width=64, height=48, frames=8, rate=8).truth(3))
+    assert not np.array_equal(clip.truth(0), clip.truth(1))
+    assert luma(clip.truth(0)).shape == (48, 64)
+    write_clip(tmp_path / "clip.mp4", clip, scale=2)
+    assert (tmp_path / "clip.mp4").stat().st_size > 1000
+
+
+def test_bench_reports_speed_and_where_the_time_went() -> None:
+    result = bench_speed(frames=16, size=(64, 64), models=["bicubic", "nearest"], scale=2, baselines=False)
+    assert result["runs"].keys() == {"bicubic", "nearest"}
+    for run in result["runs"].values():
+        assert run["fps"] > 0
+        assert run["stage_ms"].keys() == {"decode", "enhance", "encode"}
+    json.dumps(result)
+
+
+def test_contact_sheet_puts_pictures_of_any_size_at_one_height() -> None:
+    sheet = contact_sheet(
+        [Tile("small", "", np.zeros((10, 20), np.uint8)), Tile("b", "n", np.zeros((40, 40, 3), np.uint8))]
+    )
+    assert sheet.width == 720 + 6 + 360
