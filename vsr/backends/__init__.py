@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,10 +11,6 @@ import torch
 from vsr.backends.base import Backend
 from vsr.backends.quiet import load_openvino
 from vsr.errors import DeviceError
-
-# OpenVINO's converter reports each use over the network, from a process that it forks in the midst of our threads: that
-# costs seconds where there is no network, can hang, and is nobody's business. Where this is missing it stays silent.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 DEVICES = ("auto", "cpu", "openvino", "torch", "cuda", "cuda:N")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")

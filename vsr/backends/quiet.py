@@ -1,8 +1,4 @@
-"""OpenVINO, loaded without its telemetry.
-
-Merely importing it starts a child process that reports the use of the program over the network; behind a firewall that
-process stays, and the program waits for it when it should end. What people do with their video is nobody's affair.
-"""
+"""OpenVINO, loaded without its telemetry."""
 
 from __future__ import annotations
 
@@ -11,23 +7,17 @@ import sys
 from functools import cache
 from types import ModuleType
 
-_REPORTER = "openvino_telemetry"
-
 
 @cache
 def load_openvino() -> ModuleType:
-    """The module ``openvino``, its reporting replaced by the stub that it brings for when the reporter is missing.
+    """The module ``openvino``; the only place that imports it.
+
+    Importing it reports its use over the network, from a process forked in the midst of our threads: that costs seconds
+    where there is no network, can hang, and what people do with their video is nobody's business. Where the reporting
+    package is missing, OpenVINO stays silent by itself.
 
     Raises:
         ImportError: OpenVINO is not installed.
     """
-    known = _REPORTER in sys.modules
-    if not known:
-        sys.modules[_REPORTER] = None  # type: ignore[assignment]  # makes an import of it fail
-    try:
-        module = importlib.import_module("openvino")
-        importlib.import_module("openvino.tools.ovc.convert_impl")
-    finally:
-        if not known:
-            del sys.modules[_REPORTER]
-    return module
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes an import of it fail
+    return importlib.import_module("openvino")
