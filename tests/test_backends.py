@@ -228,3 +228,25 @@ def test_a_result_can_be_asked_for_twice(device: str) -> None:
     later = [upscaler.submit([(plane,)], layout=Layout(subsampling="gray")) for _ in range(2)]
     for result in (again, *(job.result()[0][0] for job in later)):
         np.testing.assert_array_equal(result, first)
+
+
+class Loud(Network):
+    """The identity, by way of numbers that sixteen bits of float do not reach."""
+
+    scale, receptive_field = 1, 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = (torch.nn.Conv2d(1, 1, 1, bias=False) for _ in range(2))
+        torch.nn.init.constant_(self.up.weight, 1e6)
+        torch.nn.init.constant_(self.down.weight, 1e-6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(self.up(x))
+
+
+def test_half_precision_that_overflows_goes_on_in_full(caplog: pytest.LogCaptureFixture) -> None:
+    plane = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    [result] = TorchBackend(precision="fp16").runner(Loud(), Numbers()).submit([plane]).result()
+    np.testing.assert_array_equal(result, plane)
+    assert "going on in fp32" in caplog.text

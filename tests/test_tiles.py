@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from pictures import difference, network, noise, photo, to_floats
 
 from vsr import Upscaler
-from vsr.backends.base import Done, Job, Numbers, Plane
+from vsr.backends.base import Done, Job, Numbers, Plane, Runner
 from vsr.backends.pytorch import TorchBackend
-from vsr.errors import ConfigError
+from vsr.errors import ConfigError, DeviceError
 from vsr.layout import Layout
 from vsr.models.quantized import calibrate, quantize
 from vsr.tiles import TiledRunner, spans
@@ -144,3 +145,28 @@ def test_what_fits_one_tile_goes_straight_on() -> None:
             return done
 
     assert TiledRunner(Once(), scale=2, margin=1, side=20, in_flight=1).submit([noise(20, 20)]) is done
+
+
+class Small:
+    """A machine with memory for ``room`` samples at once."""
+
+    def __init__(self, runner: Runner, room: int) -> None:
+        self.runner, self.room = runner, room
+
+    def submit(self, planes: Sequence[Plane]) -> Job:
+        if planes[0].size > self.room:
+            raise torch.OutOfMemoryError("too large")
+        return self.runner.submit(planes)
+
+
+def test_out_of_memory_makes_tiles_smaller_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    runner = TorchBackend().runner(network("ecbsr", 2), Numbers())
+    picture = photo(90, 120)
+    tiled = TiledRunner(Small(runner, 60 * 60), scale=2, margin=6, side=1000, in_flight=2)
+    [result] = tiled.submit([picture]).result()
+    [whole] = runner.submit([picture]).result()
+    assert difference(result, whole)[0] <= 1
+    assert "out of memory" in caplog.text
+    hopeless = TiledRunner(Small(runner, 20), scale=2, margin=6, side=1000, in_flight=2)
+    with pytest.raises(DeviceError, match="memory does not suffice"):
+        hopeless.submit([picture])

@@ -162,18 +162,20 @@ def test_a_finished_run_resumed_is_finished(config: TrainConfig) -> None:
     assert len(history(config)) == 3
 
 
-def test_without_resume_it_starts_anew(config: TrainConfig) -> None:
+def test_without_resume_an_earlier_run_is_left_alone(config: TrainConfig) -> None:
     Trainer(config).run()
-    first = history(config)
-    Trainer(config).run()
-    assert history(config) == first
+    before = {path.name: path.read_bytes() for path in Path(config.out).iterdir()}
+    with pytest.raises(ConfigError, match=r"holds a run already.*--resume.*--out"):
+        Trainer(config)
+    assert {path.name: path.read_bytes() for path in Path(config.out).iterdir()} == before
 
 
 def test_the_seed_decides(config: TrainConfig) -> None:
     losses = []
-    for seed in (1, 1, 2):
-        Trainer(with_optim(replace(config, seed=seed), steps=4, steps_per_epoch=4)).run()
-        losses.append(history(config)[0]["loss"])
+    for number, seed in enumerate((1, 1, 2)):
+        run = replace(config, seed=seed, out=f"{config.out}-{number}")
+        Trainer(with_optim(run, steps=4, steps_per_epoch=4)).run()
+        losses.append(history(run)[0]["loss"])
     assert losses[0] == losses[1] != losses[2]
 
 

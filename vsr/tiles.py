@@ -7,13 +7,20 @@ where it ends, and the network pads there as it does for a whole picture.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from vsr.backends.base import Done, Job, Plane, Runner
+from vsr.errors import DeviceError
+
+log = logging.getLogger(__name__)
+
+OUT_OF_MEMORY = (MemoryError, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,23 @@ class TiledRunner:
 
     def submit(self, planes: Sequence[Plane]) -> Job:
         """Planes within one tile go straight on; larger ones are finished when this returns."""
+        while True:
+            try:
+                return self._submit(planes)
+            except OUT_OF_MEMORY as error:
+                self.side = self._smaller(planes[0].shape, error)
+
+    def _smaller(self, shape: tuple[int, ...], error: BaseException) -> int:
+        """Half of what was just too large; not a frame is lost for it."""
+        side = min(self.side, max(shape)) // 2
+        if side < 2 * self.margin + 16:
+            raise DeviceError(
+                f"the memory does not suffice even for tiles of {2 * side}; close other programs"
+            ) from error
+        log.warning("out of memory with tiles of %d; going on with %d", 2 * side, side)
+        return side
+
+    def _submit(self, planes: Sequence[Plane]) -> Job:
         rows, columns = planes[0].shape
         if rows <= self.side and columns <= self.side:
             return self.runner.submit(planes)

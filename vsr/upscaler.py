@@ -114,7 +114,7 @@ class Upscaler:
         Args:
             y: H×W, uint8, or uint16 with the value in the low bits; limited range (16..235 at 8 bit) unless
                 ``full_range``.
-            bit_depth: 8 for uint8; 9 to 16 for uint16, where it must be given.
+            bit_depth: 8 for uint8; 9 to 16 for uint16, 16 where it is not given.
             full_range: luma uses every number.
 
         Returns:
@@ -228,6 +228,6 @@ def _depth_of(y: Plane, bit_depth: int | None) -> int:
         if bit_depth not in (None, 8):
             raise PixelError(f"got bit_depth={bit_depth} with uint8, which is 8 bit; more bits come in uint16")
         return 8
-    if bit_depth is None or not 9 <= bit_depth <= 16:
-        raise PixelError(f"got bit_depth={bit_depth} with uint16, say how many bits are used: 9 to 16")
-    return bit_depth
+    if bit_depth is not None and not 9 <= bit_depth <= 16:
+        raise PixelError(f"got bit_depth={bit_depth} with uint16, allowed are 9 to 16")
+    return bit_depth or 16

@@ -6,6 +6,7 @@ processors drift. The clip is made on the spot from bundled photographs.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import resource
 import tempfile
@@ -25,6 +26,7 @@ from vsr.app.clip import Clip, write_clip
 from vsr.app.doctor import examine
 from vsr.app.jobs import upscale_video
 from vsr.app.report import Progress, Report
+from vsr.errors import ConfigError
 from vsr.models.interpolation import Interpolation
 from vsr.weights import load_network
 
@@ -49,7 +51,13 @@ def bench_speed(
 
     Returns:
         Plain values: the machine, for each run frames per second and milliseconds per frame of each stage, and ratios.
+
+    Raises:
+        ConfigError: ``baselines`` without OpenCV or onnx.
     """
+    if baselines and not all(importlib.util.find_spec(name) for name in ("cv2", "onnx")):
+        raise ConfigError("the comparison needs opencv and onnx; 'pip install vsr[bench]', or give --no-baselines")
+    facts = examine()
     with tempfile.TemporaryDirectory(prefix="vsr-bench-") as folder:
         clip = Path(folder) / "clip.mp4"
         write_clip(clip, Clip(width=size[0], height=size[1], frames=frames, rate=30), crf=18, sound=False)
@@ -63,7 +71,7 @@ def bench_speed(
             )
     return {
         "job": f"{size[0]}x{size[1]} H.264 to x{scale} H.264 {_PRESET} crf {_CRF}, {frames} frames",
-        "machine": {key: examine()[key] for key in ("cpu", "cuda", "packages")},
+        "machine": {key: facts[key] for key in ("cpu", "cuda", "packages")},
         "runs": runs,
         "ratios": _ratios(runs),
     }

@@ -127,7 +127,7 @@ def doctor(context: typer.Context, *, as_json: _Json = False, debug: _Debug = Fa
 def bench(
     context: typer.Context,
     *,
-    frames: Annotated[int, typer.Option(min=8, help="Length of the clip.")] = 150,
+    frames: Annotated[int, typer.Option(min=16, help="Length of the clip.")] = 150,
     size: Annotated[str, typer.Option(metavar="WxH", help="Of the clip.")] = "960x540",
     models: Annotated[str, typer.Option(help="Networks to run, with commas.")] = "ecbsr,espcn,bicubic",
     scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,

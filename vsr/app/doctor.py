@@ -40,7 +40,8 @@ def examine() -> dict[str, Any]:
 
 
 def _choice(model: str) -> dict[str, str]:
-    choice = choose(has_int8=any(info.model == model and info.precision == "int8" for info in index()))
+    has_int8 = any(info.model == model and info.precision == "int8" for info in index())
+    choice = choose(has_int8=has_int8, trained=MODELS[model].trained)
     return {"device": choice.device, "precision": choice.precision, "reason": choice.reason}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from vsr.backends.base import Done, Job, Numbers, Plane, Runner
 from vsr.models.base import Network
+
+log = logging.getLogger(__name__)
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
 
@@ -60,6 +63,11 @@ class _TorchRunner:
         """Run the planes as one batch; finished when it returns."""
         batch = torch.from_numpy(np.stack(planes)).to(self.device).unsqueeze(1)
         out = self.program(batch.float()).squeeze(1)
+        if self.program.kind != torch.float32 and not torch.isfinite(out).all():
+            # Some GPUs overflow in half precision, which would show as black frames.
+            log.warning("%s overflowed on %s; going on in fp32", self.program.kind, self.device)
+            self.program.kind = torch.float32
+            out = self.program(batch.float()).squeeze(1)
         # torch.uint16 knows few operations; int32 carries the numbers to NumPy.
         kind = torch.uint8 if self.numbers.bit_depth == 8 else torch.int32
         result = out.to(kind).cpu().numpy()

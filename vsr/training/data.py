@@ -39,28 +39,27 @@ class Patches:
         sizes = shapes.prod(axis=1)
         self.shapes = torch.from_numpy(shapes)
         self.starts = torch.from_numpy(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
-        # A picture is drawn as often as it has places for a patch.
-        self.chances = (self.shapes - patch + 1).prod(dim=1).double()
 
     def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw ``count`` patches: floats N×1×p×p and N×1×rp×rp in [0, 1], all of one draw
-        turned and mirrored alike.
-        """
-        low, high = self._cut(count * self.candidates, generator)
-        if self.candidates > 1:
-            spread = low.flatten(1).var(dim=1).view(count, self.candidates)
-            chosen = spread.argmax(dim=1) + self.candidates * torch.arange(count, device=low.device)
-            low, high = low[chosen], high[chosen]
-        turn = int(torch.randint(8, (), generator=generator))
-        return _dihedral(low, turn).contiguous(), _dihedral(high, turn).contiguous()
+        """Draw ``count`` patches: floats N×1×p×p and N×1×rp×rp in [0, 1].
 
-    def _cut(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        which = torch.multinomial(self.chances, count, replacement=True, generator=generator)
+        Every picture is drawn equally often, whatever its size, and all patches of one draw are turned and mirrored
+        alike.
+        """
+        drawn = count * self.candidates
+        which = torch.randint(len(self.shapes), (drawn,), generator=generator)
         room = self.shapes[which] - self.patch + 1
-        place = (torch.rand(count, 2, generator=generator, dtype=torch.float64) * room).long()
+        place = (torch.rand(drawn, 2, generator=generator, dtype=torch.float64) * room).long()
         width, start, r = self.shapes[which, 1], self.starts[which], self.scale
         low = _windows(self.low, start, width, place, self.patch)
-        return low, _windows(self.high, start * r * r, width * r, place * r, self.patch * r)
+        if self.candidates > 1:
+            spread = low.flatten(1).var(dim=1).view(count, self.candidates).cpu()
+            chosen = spread.argmax(dim=1) + self.candidates * torch.arange(count)
+            low = low[chosen.to(low.device)]
+            width, start, place = width[chosen], start[chosen], place[chosen]
+        high = _windows(self.high, start * r * r, width * r, place * r, self.patch * r)
+        turn = int(torch.randint(8, (), generator=generator))
+        return _dihedral(low, turn).contiguous(), _dihedral(high, turn).contiguous()
 
 
 def _windows(flat: Tensor, start: Tensor, width: Tensor, place: Tensor, side: int) -> Tensor:

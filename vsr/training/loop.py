@@ -1,4 +1,4 @@
-"""The training loop of luma networks: patches in, averaged weights out, and nothing lost when it is interrupted."""
+"""The training loop of luma networks: patches in, averaged weights out; an interruption costs one epoch at most."""
 
 from __future__ import annotations
 
@@ -61,6 +61,10 @@ class Trainer:
     def __init__(self, config: TrainConfig, *, resume: bool = False) -> None:
         _check(config)
         self.config, self.out = config, Path(config.out)
+        if (self.out / CHECKPOINT).exists() and not resume:
+            raise ConfigError(
+                f"{self.out} holds a run already; go on with it (--resume), or give another folder (--out)"
+            )
         if config.threads:
             torch.set_num_threads(config.threads)
         self.device = torch.device(_device(config.device))
@@ -82,10 +86,8 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.optim.rate)
         self.step, self.best, self.stale = 0, -math.inf, 0
         self.out.mkdir(parents=True, exist_ok=True)
-        if resume and (self.out / CHECKPOINT).exists():
+        if (self.out / CHECKPOINT).exists():
             self._restore()
-        else:
-            (self.out / HISTORY).unlink(missing_ok=True)
 
     def run(self) -> float:
         """Train to the end, or until validation stops getting better; returns the best validation PSNR in dB."""
@@ -138,7 +140,8 @@ class Trainer:
         bar.set_postfix(psnr=f"{value:.3f}")
         if better:
             self.best = value
-            save_file(exported(self.average), self.out / BEST)
+            save_file(exported(self.average), self.out / (BEST + ".new"))
+            (self.out / (BEST + ".new")).replace(self.out / BEST)
         if self.config.sample_every and epoch % self.config.sample_every == 0:
             sample_grid(self.average, self.validation[:4], device=self.device).save(
                 self.out / f"sample_{epoch:04d}.png"
