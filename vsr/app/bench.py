@@ -26,8 +26,14 @@ from vsr.app.clip import Clip, write_clip
 from vsr.app.doctor import examine
 from vsr.app.jobs import upscale_video
 from vsr.app.report import Progress, Report
+from vsr.backends.base import Numbers
+from vsr.backends.openvino import OpenVINOBackend
 from vsr.errors import ConfigError
+from vsr.models import build_network
+from vsr.models.base import Network, macs_per_input_sample
+from vsr.models.ecbsr import ECBSR, ECBSRConfig
 from vsr.models.interpolation import Interpolation
+from vsr.models.quantized import calibrate, quantize
 from vsr.weights import load_network
 
 log = logging.getLogger(__name__)
@@ -35,6 +41,7 @@ log = logging.getLogger(__name__)
 Plane = npt.NDArray[np.uint8]
 _PRESET, _CRF = "veryfast", 18
 _WARM_UP_FRAMES = 8
+_REPEATS = 20
 
 
 def bench_speed(
@@ -105,6 +112,45 @@ def bench_memory(*, frames: int) -> dict[str, Any]:
         "peak_mib": max(samples),
         "process_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def bench_shapes(*, size: tuple[int, int], scale: int) -> dict[str, Any]:
+    """Milliseconds of all cores that luma networks of several shapes take for a frame; weights do not matter for that.
+
+    Args:
+        size: (width, height) of the frame.
+        scale: 2, 3 or 4.
+
+    Returns:
+        Plain values: for each shape its MACs per luma sample, and the median time in fp32 and in int8.
+    """
+    networks: dict[str, Network] = {
+        f"ecbsr, {layers} hidden of {width}": ECBSR(ECBSRConfig(scale=scale, layers=layers, width=width)).folded()
+        for layers, width in ((3, 16), (4, 12), (4, 16), (5, 16), (2, 32), (4, 32))
+    }
+    networks["espcn"] = build_network("espcn", scale=scale)
+    plane = np.random.default_rng(0).integers(16, 236, size[::-1], dtype=np.uint8)
+    shapes = {}
+    for name, network in networks.items():
+        network.eval().requires_grad_(False)
+        rounded = quantize(network).eval().requires_grad_(False)
+        calibrate(rounded, torch.from_numpy(plane[:128, :128]).float().div(255)[None, None])
+        shapes[name] = {
+            "macs": macs_per_input_sample(network),
+            "fp32_ms": _median_ms(network, plane, precision="fp32"),
+            "int8_ms": _median_ms(rounded, plane, precision="int8"),
+        }
+    return {"job": f"one {size[0]}x{size[1]} luma plane, x{scale}, OpenVINO, all cores on it", "shapes": shapes}
+
+
+def _median_ms(network: Network, plane: Plane, *, precision: str) -> float:
+    runner = OpenVINOBackend(precision=precision, latency=True).runner(network, Numbers())
+    times = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        runner.submit([plane]).result()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[2:])) * 1000
 
 
 def _pipeline(clip: Path, target: Path, *, model: str, scale: int) -> dict[str, Any]:

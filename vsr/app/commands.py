@@ -137,6 +137,7 @@ def bench(
     memory: Annotated[
         bool, typer.Option("--memory", help="In place of speed: memory over a 1080p to 2160p job.")
     ] = False,
+    shapes: Annotated[bool, typer.Option("--shapes", help="Instead: what the shape of a network costs.")] = False,
     debug: _Debug = False,
 ) -> None:
     """Speed from file to file (H.264 in and out) on this machine, as one JSON line.
@@ -144,12 +145,17 @@ def bench(
     vsr bench                            the figures of the README
 
     vsr bench --memory                   peak memory, and whether it grows
+
+    vsr bench --shapes                   what layers and channels cost here
     """
     console = _start(context, True, debug)
-    from vsr.app.bench import bench_memory, bench_speed
+    from vsr.app.bench import bench_memory, bench_shapes, bench_speed
 
     if memory:
         console.give(bench_memory(frames=frames))
+        return
+    if shapes:
+        console.give(bench_shapes(size=_size(size), scale=scale))
         return
     names = [name.strip() for name in models.split(",") if name.strip()]
     console.give(bench_speed(frames=frames, size=_size(size), models=names, scale=scale, baselines=baselines))
