@@ -517,3 +517,60 @@ def test_same_file(tmp_path: Path) -> None:
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     assert FileSink.plan(tmp_path / "a.mp4", info=written.info()) == ()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_with_a_colon_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("take:1.mp4", "http:foo.mp4"):
+        written.write(Path(name), written.frames(2), codec="h264")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["http:foo.mp4", "take:1.mp4"]
+
+
+def test_an_earlier_partial_file_stays_until_there_is_a_frame(tmp_path: Path) -> None:
+    partial = tmp_path / "a.partial.mp4"
+    partial.write_bytes(b"an hour of work")
+    written.open_file(tmp_path / "a.mp4", written.info()).abort()
+    with pytest.raises(SinkError, match="no frame"):
+        written.open_file(tmp_path / "a.mp4", written.info()).close()
+    assert partial.read_bytes() == b"an hour of work"
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_two_writers_of_one_name(tmp_path: Path, stale: bool) -> None:
+    pytest.importorskip("fcntl")
+    path = tmp_path / "a.mp4"
+    if stale:
+        (tmp_path / "a.partial.mp4").write_bytes(b"old")
+    with written.open_file(path, written.info(), codec="h264") as first:
+        for frame in written.frames(3):
+            first.write(frame)
+        with pytest.raises(SinkError, match="another job"):
+            written.open_file(path, written.info(), codec="h264")
+    with pytest.raises(SinkExistsError):
+        written.open_file(path, written.info(), codec="h264")
+    assert len(written.read(path).pictures) == 3
+
+
+def test_the_second_writer_is_refused_with_its_first_frame_at_the_latest(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    first, second = (written.open_file(tmp_path / "a.mp4", written.info(), codec="h264") for _ in range(2))
+    frames = list(written.frames(4))
+    first.write(frames[0])
+    with pytest.raises(SinkError, match="another job"):
+        second.write(frames[0])
+    second.abort()
+    for frame in frames[1:]:
+        first.write(frame)
+    first.close()
+    assert len(written.read(tmp_path / "a.mp4").pictures) == 4
+
+
+def test_a_folder_under_the_partial_name(tmp_path: Path) -> None:
+    (tmp_path / "a.partial.mp4").mkdir()
+    with pytest.raises(SinkError, match="in the way"):
+        written.open_file(tmp_path / "a.mp4", written.info())
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="cannot write"):
+        written.open_file(tmp_path / f"{'a' * 250}.mp4", written.info())

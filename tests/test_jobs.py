@@ -234,3 +234,29 @@ def test_an_exact_size_keeps_the_shape():
 
 def test_the_job_is_part_of_the_public_api():
     assert vsr.upscale_video is upscale_video
+
+
+@pytest.mark.parametrize(("lines", "stated"), [(360, 6), (720, 1)])
+def test_a_matrix_that_is_not_stated_is_what_the_input_means(tmp_path, lines, stated):
+    source = media.write_clip(tmp_path / "in.mkv", media.pattern(1, 64, lines))
+    upscale_video(source, tmp_path / "out.mp4", **FAST)
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        picture = next(made.decode(video=0))
+    assert picture.height == 2 * lines
+    assert (picture.colorspace, picture.color_primaries, picture.color_trc) == (stated, 2, 2)
+
+
+def test_gray_has_no_matrix(tmp_path):
+    source = media.write_clip(tmp_path / "in.mkv", media.pattern(1, 64, 48, "gray"))
+    upscale_video(source, tmp_path / "out.mkv", **FAST)
+    with av.open(str(tmp_path / "out.mkv")) as made:
+        assert next(made.decode(video=0)).colorspace == 2
+
+
+def test_a_mistake_keeps_an_earlier_partial_file(clip, tmp_path):
+    partial = tmp_path / "keep.partial.mkv"
+    partial.write_bytes(clip.read_bytes())
+    for mistake in ({"model": "typo"}, {"preset": "typo"}, {"codec": "typo"}):
+        with pytest.raises((UnknownModelError, SinkError)):
+            upscale_video(clip, tmp_path / "keep.mkv", **(FAST | mistake))
+    assert partial.read_bytes() == clip.read_bytes()

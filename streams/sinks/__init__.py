@@ -16,6 +16,7 @@ from streams.sinks.containers import CONTAINERS
 from streams.sinks.encoders import ENCODERS, EncoderOptions, available_encoders
 from streams.sinks.file import FileSink, same_file
 from streams.sinks.null import NullSink
+from streams.sinks.partial import partial_path
 from streams.sinks.remux import StreamPlan
 from streams.sources.base import SourceInfo
 
@@ -29,6 +30,7 @@ __all__ = [
     "StreamPlan",
     "available_encoders",
     "open_sink",
+    "partial_path",
     "same_file",
 ]
 

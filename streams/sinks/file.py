@@ -1,6 +1,7 @@
 """Video into a file: every frame at its own time, every other stream beside it, under its name only when it is whole.
 
-The file is written as ``NAME.partial.EXT`` beside the target and renamed by :meth:`FileSink.close`. MP4 and MOV keep
+The file is written as ``NAME.partial.EXT`` beside the target, from the first frame on, and renamed by
+:meth:`FileSink.close`; a second job for the same name is refused. MP4 and MOV keep
 every time exactly and need their index, which is written last, to be played: for that a job that is interrupted should
 end with :meth:`FileSink.abort`. (Fragments would survive a power cut, and FFmpeg's cannot say that a video starts late
 or reorders its pictures without moving it.) MKV and WebM are playable at any time, and round every time to 1 ms. The
@@ -15,7 +16,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from streams.frame import Frame, Item, Packet, PixelFormat
 from streams.sinks.base import Sink
 from streams.sinks.containers import container_of
 from streams.sinks.encoders import EncoderOptions
+from streams.sinks.partial import PartialFile, partial_path
 from streams.sinks.remux import Carrier, StreamPlan, attach_cover, plan_streams
 from streams.sinks.tags import container_tags, need_key_value_list
 from streams.sinks.track import VideoTrack, exact_clock
@@ -72,9 +74,10 @@ class FileSink(Sink):
         self._info = info
         self._overwrite = overwrite
         self._container = container_of(self.path)
-        self.partial = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
+        self.partial = partial_path(self.path)
         self._state: Literal["waiting", "writing", "failed", "done"] = "done"
-        _check_target(self.path, overwrite=overwrite)
+        with self._translated():
+            _check_target(self.path, overwrite=overwrite)
         self.plans = self.plan(self.path, info=info)
         self.dropped = tuple(plan for plan in self.plans if plan.action == "drop")
         self._report_dropped(on_drop)
@@ -89,7 +92,7 @@ class FileSink(Sink):
             sample_aspect_ratio=aspect,
         )
         with self._translated():
-            self.partial.write_bytes(b"")
+            self._file = PartialFile(self.partial)
         self._output: Any = None
         self._carriers: dict[int, Carrier] = {}
         self._covers = {plan.stream.index: plan for plan in self.plans if plan.action == "attach"}
@@ -133,13 +136,16 @@ class FileSink(Sink):
             reason = "an earlier error" if self._state == "failed" else "no frame was written"
             self.abort()
             raise SinkError(f"{self.path} is not made: {reason}")
-        with self._translated():
-            self._mux(self._track.flush())
-            self._output.close()
-            self._track.finish(self.partial)
-            if not self._overwrite and self.path.exists():
-                raise SinkExistsError(f"{self.path} has appeared meanwhile; the new file stays at {self.partial}")
-            self.partial.replace(self.path)
+        try:
+            with self._translated():
+                self._mux(self._track.flush())
+                self._output.close()
+                self._track.finish(self.partial)
+                self._publish()
+        except BaseException:
+            self.abort()
+            raise
+        self._file.release()
         self._state = "done"
 
     def abort(self) -> None:
@@ -148,11 +154,17 @@ class FileSink(Sink):
         if state == "done":
             return
         if self._output is None:
-            with suppress(OSError):
-                self.partial.unlink()
+            self._file.remove()
             return
+        self._finish(flush=state == "writing")
+        if self.frames:
+            self._file.release()
+        else:
+            self._file.remove()
+
+    def _finish(self, *, flush: bool) -> None:
         try:
-            if state == "writing":
+            if flush:
                 self._mux(self._track.flush())
         except (StreamError, av.FFmpegError, OSError, ValueError) as error:
             log.debug("the encoder could not be flushed: %s", error)
@@ -163,6 +175,11 @@ class FileSink(Sink):
             log.warning("%s could not be finished and may not play: %s", self.partial, _words(error))
         else:
             log.info("what was written until the end is in %s", self.partial)
+
+    def _publish(self) -> None:
+        if not self._overwrite and self.path.exists():
+            raise SinkExistsError(f"{self.path} has appeared meanwhile; the new file stays at {self.partial}")
+        self.partial.replace(self.path)
 
     def _write_frame(self, frame: Frame) -> None:
         if self._state == "waiting":
@@ -185,7 +202,11 @@ class FileSink(Sink):
         if first < 0:
             self._shift = -first
             log.info("the video starts at %.3f s: everything is moved by as much to start at 0", float(first))
-        output = av.open(str(self.partial), "w", format=self._container.muxer, container_options=self._muxer_options())
+        self._file.claim()
+        # With its scheme: FFmpeg would take what is before a colon in the name for one.
+        output = av.open(
+            f"file:{self.partial}", "w", format=self._container.muxer, container_options=self._muxer_options()
+        )
         self._output = output
         output.metadata.update(container_tags(self._info.metadata))
         chapters: Any = [_moved(chapter, self._shift) for chapter in self._info.chapters]

@@ -6,13 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import Cancelled, SinkError
+from streams.frame import UNSPECIFIED
 from streams.pipeline import Pipeline
-from streams.sinks import EncoderOptions, FileSink, same_file
+from streams.sinks import EncoderOptions, FileSink, partial_path, same_file
 from streams.sources import FileSource
 from streams.stats import Report as RunReport
 from streams.stats import Stats
@@ -20,7 +21,8 @@ from vsr.app.report import Progress, Report
 from vsr.app.sizes import SizePlan, plan_size, size_label
 
 if TYPE_CHECKING:
-    from streams.frame import ChromaLocation
+    from streams.frame import ChromaLocation, PixelFormat
+    from streams.sources.base import SourceInfo
     from streams.sources.filters import Deinterlace
     from vsr.upscaler import Upscaler
 
@@ -32,6 +34,9 @@ _QUEUE_BYTES = 256 << 20
 _QUEUE_FRAMES = 8
 _GPU_BATCH = 4
 _STOP_POLL_SECONDS = 0.1
+_BT709, _BT601 = 1, 6
+# Below as many lines, players take a video that does not say for BT.601.
+_HD_LINES = 720
 
 
 def upscale_video(
@@ -61,7 +66,8 @@ def upscale_video(
 ) -> Report:
     """Upscale a video file.
 
-    Every frame keeps its time exactly, its bit depth, range and colour tags; sound, subtitles, chapters and tags are
+    Every frame keeps its time exactly, its bit depth, range and colour tags (a matrix that is not stated is stated, as
+    players tell it from the number of lines); sound, subtitles, chapters and tags are
     copied. The output is written under ``NAME.partial.EXT`` and gets its name when it is whole; an error or ``stop``
     leaves the partial file playable.
 
@@ -120,20 +126,20 @@ def upscale_video(
             sample_aspect_ratio=info.sample_aspect_ratio,
             rotation=info.rotation,
         )
+        from vsr.upscaler import Upscaler
+
+        upscaler = Upscaler(model, scale=plan.scale, device=device, precision=precision, tile=tile, threads=threads)
         encoder = EncoderOptions(codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, threads=threads or None)
         with FileSink(
             dst,
             info=info,
             width=plan.width,
             height=plan.height,
-            format=info.format,
+            format=_stated(info),
             options=encoder,
             overwrite=overwrite,
             sample_aspect_ratio=plan.sample_aspect_ratio,
         ) as sink:
-            from vsr.upscaler import Upscaler
-
-            upscaler = Upscaler(model, scale=plan.scale, device=device, precision=precision, tile=tile, threads=threads)
             job = _Job(src, source, sink, upscaler, plan)
             run, first_frame_seconds = job.run(on_progress=on_progress, stop=stop)
     whole_frames = _whole_frames(src, part) if max_frames is not None else None
@@ -209,16 +215,29 @@ class _Job:
         )
 
     def _remains(self) -> str:
-        partial = self.sink.partial
-        return f"what was written until then plays: {partial}" if partial.exists() else "nothing was written yet"
+        if not self.sink.frames:
+            return "nothing was written yet"
+        return f"what was written until then plays: {self.sink.partial}"
 
 
 def _refuse_own_input(src: Path, dst: Path) -> None:
     if same_file(dst, src):
         raise SinkError(f"{dst} is the input itself; choose another name for the output")
-    partial = dst.with_name(f"{dst.stem}.partial{dst.suffix}")
-    if same_file(partial, src):
+    if same_file(partial_path(dst), src):
         raise SinkError(f"{src} is where {dst.name} is kept while it is written; rename the input or the output")
+
+
+def _stated(info: SourceInfo) -> PixelFormat:
+    """The input's format with the matrix that players assume where it states none.
+
+    They go by the number of lines, and the output has more: unsaid, its colours would shift.
+    """
+    form = info.format
+    if form.matrix != UNSPECIFIED or form.subsampling == "gray":
+        return form
+    matrix, name = (_BT601, "BT.601") if info.height < _HD_LINES else (_BT709, "BT.709")
+    logger.info("the input does not state its matrix; the output states %s, as its %d lines mean", name, info.height)
+    return replace(form, matrix=matrix)
 
 
 def _queue_size(plan: SizePlan, *, bit_depth: int) -> int:

@@ -1,0 +1,96 @@
+"""The name under which a file is written until it is whole, and the lock that keeps a second writer away from it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from streams.errors import SinkError
+
+try:
+    import fcntl
+except ImportError:  # Windows refuses to replace a file that somebody writes: nothing to be done here
+    fcntl = None  # type: ignore[assignment]
+
+_BUSY = (errno.EAGAIN, errno.EACCES)
+
+
+def partial_path(path: Path) -> Path:
+    """``NAME.partial.EXT`` beside ``NAME.EXT``."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+class PartialFile:
+    """One writer's claim on a partial file.
+
+    What an earlier job left under the name is locked at once and not touched before :meth:`claim`.
+
+    Args:
+        path: of the partial file.
+
+    Raises:
+        SinkError: it is a folder, cannot be written, or another writer is at it.
+        OSError: the system does not even tell.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._claimed = False
+        if not path.exists():
+            return
+        if path.is_dir() or not os.access(path, os.W_OK):
+            raise SinkError(f"{path} is in the way and cannot be replaced; remove it or choose another name")
+        with suppress(FileNotFoundError):
+            self._descriptor = self._open(os.O_RDWR)
+
+    def claim(self) -> None:
+        """Create the file, or take over what is there: from now on it may be overwritten.
+
+        Raises:
+            SinkError: another writer is at it.
+            OSError: it cannot be created.
+        """
+        if self._descriptor is None:
+            self._descriptor = self._open(os.O_RDWR | os.O_CREAT)
+        self._claimed = True
+
+    def release(self) -> None:
+        """Let others at it, under whatever name it has now. A second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, None
+        self._claimed = False
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def remove(self) -> None:
+        """Delete what was claimed; what was not claimed stays."""
+        if self._claimed:
+            with suppress(OSError):
+                self.path.unlink()
+        self.release()
+
+    def _open(self, flags: int) -> int:
+        while True:
+            descriptor = os.open(self.path, flags, 0o666)
+            try:
+                self._lock(descriptor)
+                # Whoever held the lock until now may have published or removed the file meanwhile.
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(descriptor), self.path.stat()):
+                        return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+
+    def _lock(self, descriptor: int) -> None:
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            # Some network file systems have no locks; the work goes on there without.
+            if error.errno in _BUSY:
+                raise SinkError(f"{self.path} is being written by another job; choose another name, or wait") from error
