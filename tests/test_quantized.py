@@ -13,7 +13,7 @@ from vsr import Upscaler
 from vsr.metrics import psnr
 from vsr.models import build_network
 from vsr.models.base import Network, parameter_count
-from vsr.models.quantized import QuantConv2d, calibrate, quantize, quantized_layers
+from vsr.models.quantized import QuantConv2d, calibrate, quantize, quantized_layers, round_keeping_sums
 from vsr.pairs import make_pair
 from vsr.training.data import Patches
 from vsr.training.loop import exported
@@ -140,7 +140,20 @@ def test_int8_is_close_to_fp32(name: str) -> None:
 def test_a_plain_layer_is_taken_over_whole() -> None:
     conv = torch.nn.Conv2d(3, 4, 5, padding=2)
     layer = QuantConv2d.from_float(conv, signed=True, input_scale=0.5)
-    assert torch.equal(layer.weight, conv.weight)
+    step = conv.weight.abs().amax(dim=(1, 2, 3), keepdim=True) / 127
+    assert ((layer.weight - conv.weight).abs() <= 1.001 * step).all()
     assert layer.padding == (2, 2)
     x = torch.randint(-128, 128, (1, 3, 9, 9)) * 0.5
     torch.testing.assert_close(layer(x), functional.conv2d(x, layer.rounded_weight(), conv.bias, padding=2))
+
+
+def test_rounding_keeps_the_mean_of_a_filter() -> None:
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn(8, 2, 5, 5, generator=generator)
+    weight -= weight.mean(dim=(2, 3), keepdim=True)
+    rounded = round_keeping_sums(weight)
+    steps = rounded / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) / 127)
+    assert torch.allclose(steps, steps.round(), atol=1e-3)
+    assert rounded.sum(dim=(2, 3)).abs().max() < 1e-4
+    one_by_one = torch.round(steps + (weight - rounded) / (weight.abs().amax(dim=(1, 2, 3), keepdim=True) / 127))
+    assert one_by_one.sum(dim=(2, 3)).abs().max() >= 1

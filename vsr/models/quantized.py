@@ -41,6 +41,7 @@ class QuantConv2d(nn.Conv2d):
         kernel = (conv.kernel_size[0], conv.kernel_size[1])
         new = cls(conv.in_channels, conv.out_channels, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
         new.load_state_dict(conv.state_dict(), strict=False)
+        new.weight.data.copy_(round_keeping_sums(conv.weight.detach()))
         new.signed = signed
         new.calibrating = False
         new.register_buffer("input_scale", torch.tensor(input_scale))
@@ -63,6 +64,21 @@ class QuantConv2d(nn.Conv2d):
         scales = (self.weight.detach().abs().amax(dim=(1, 2, 3)) / 127).clamp(min=1e-8)
         zeros = torch.zeros(self.out_channels, dtype=torch.int32, device=scales.device)
         return torch.fake_quantize_per_channel_affine(self.weight, scales, zeros, 0, -127, 127)
+
+
+def round_keeping_sums(weight: Tensor) -> Tensor:
+    """Round a kernel outputs×inputs×H×W to its 8-bit grid so that the sum of each H×W slice is rounded, too.
+
+    Rounded one by one, the taps of a filter without a mean get one, and flat light, which is most of a picture, leaks
+    into what should see only detail. Of the taps, those nearest to the next step up are rounded up until the sum fits.
+    """
+    scales = (weight.abs().amax(dim=(1, 2, 3), keepdim=True) / 127).clamp(min=1e-8)
+    steps = (weight / scales).flatten(2)
+    low = steps.floor()
+    missing = (steps.sum(dim=2) - low.sum(dim=2)).round()
+    rank = (steps - low).argsort(dim=2, descending=True).argsort(dim=2)
+    rounded = (low + (rank < missing.unsqueeze(2))).clamp(-127, 127)
+    return rounded.view_as(weight) * scales
 
 
 def quantize(network: Network) -> Network:
