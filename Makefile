@@ -34,9 +34,12 @@ format: $(READY) ## Put the style right
 bench: $(BENCH) ## Measure the speed here, against other ways to do the same
 	$(BIN)/vsr bench $(ARGS)
 
+# Through the environment, and not expanded again: a name may hold quotes and dollars.
+upscale: override export IN := $(value IN)
+upscale: override export OUT := $(value OUT)
 upscale: $(READY) ## Upscale a video: make upscale IN=small.mp4 OUT=large.mp4
-	@test -n '$(IN)' -a -n '$(OUT)' || { echo 'say which: make upscale IN=small.mp4 OUT=large.mp4' >&2; exit 2; }
-	$(BIN)/vsr upscale '$(IN)' -o '$(OUT)' $(ARGS)
+	@test -n "$$IN" -a -n "$$OUT" || { echo 'say which: make upscale IN=small.mp4 OUT=large.mp4' >&2; exit 2; }
+	$(BIN)/vsr upscale -o "$$OUT" $(ARGS) -- "$$IN"
 
 clean: ## Remove .venv and everything that was generated
 	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache

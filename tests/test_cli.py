@@ -11,16 +11,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import media
 import pytest
 
+from streams.errors import SourceNotFoundError
 from vsr._version import __version__
+from vsr.app import jobs
 from vsr.app.cli import main
 from vsr.app.console import message_of
 from vsr.app.exit_codes import ExitCode, exit_code_of
-from vsr.app.inputs import expand, output_name, parse_seconds
+from vsr.app.inputs import Task, expand, output_name, parse_seconds, plan_tasks
 from vsr.app.interrupts import stop_on_signals
 from vsr.app.summary import bytes_text, seconds_text
 from vsr.errors import ConfigError, VsrError
@@ -277,3 +280,75 @@ def test_errors_that_should_not_happen_ask_for_a_report():
     assert message_of(VsrError("two\nlines")) == "two lines"
     assert message_of(MemoryError()).endswith("close other programs")
     assert message_of(FileNotFoundError(2, "No such file", "x")) == "No such file: x"
+
+
+@pytest.mark.parametrize("second", ["a_x2.mkv", "a_x2.partial.mkv"])
+def test_an_input_is_never_where_another_is_written(second, clip, tmp_path, capsys):
+    inputs = [tmp_path / "a.mkv", tmp_path / second]
+    for path in inputs:
+        path.write_bytes(clip.read_bytes())
+    code, _, err = run("upscale", *inputs, "-o", tmp_path, "--overwrite", *FAST, capsys=capsys)
+    assert code == ExitCode.USAGE
+    assert f"would be written over the input {inputs[1]}" in err
+    assert all(path.read_bytes() == clip.read_bytes() for path in inputs)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pattern_that_matches_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("full", "empty"):
+        Path(name).mkdir()
+    Path("full/a.mkv").write_bytes(b"")
+    assert expand(["f*"]) == [Path("full/a.mkv")]
+    assert expand(["*"]) == [Path("full/a.mkv")]
+    with pytest.raises(SourceNotFoundError, match=r"no file matches e\*"):
+        expand(["e*"])
+    tasks = plan_tasks(["f*"], output="out", label="x2")
+    assert [task.target for task in tasks] == [Path("out/a_x2.mkv")]
+
+
+def test_a_home_in_quotes(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.mkv").write_bytes(b"")
+    assert plan_tasks(["~/a.mkv"], output="~/b.mkv", label="x2") == [Task(tmp_path / "a.mkv", tmp_path / "b.mkv")]
+
+
+def test_an_interruption_between_two_inputs(clip, tmp_path, capsys, monkeypatch):
+    inputs = [tmp_path / name for name in ("a.mkv", "b.mkv", "c.mkv")]
+    for path in inputs:
+        path.write_bytes(clip.read_bytes())
+    real = jobs.upscale_video
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        report = real(*arguments, **options)
+        options["stop"].set()
+        return report
+
+    monkeypatch.setattr(jobs, "upscale_video", interrupted)
+    code, out, _ = run("upscale", *inputs, "-o", tmp_path / "out", "--json", *FAST, capsys=capsys)
+    assert code == ExitCode.INTERRUPTED
+    results = json.loads(out)
+    assert results[0]["frames_out"] == 12
+    assert [result["input"] for result in results] == [str(path) for path in inputs]
+    assert [result["exit_code"] for result in results[1:]] == [ExitCode.INTERRUPTED] * 2
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stop.is_set()
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_without_a_stderr(monkeypatch):
+    def closed(*_: object) -> int:
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(os, "write", closed)
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(10)

@@ -42,15 +42,16 @@ def plan_tasks(words: Sequence[str], *, output: str, label: str) -> list[Task]:
 
     Raises:
         SourceNotFoundError: nothing is there.
-        ConfigError: several inputs for one output file.
+        ConfigError: several inputs for one output file, or an output that is, or passes through, another's input.
         SinkError: the folder cannot be created.
     """
     sources = expand(words)
-    folder = _output_folder(output, several=len(sources) > 1 or any(Path(word).is_dir() for word in words))
+    from_folders = any(path.is_dir() for word in words for path in _paths_of(word))
+    folder = _output_folder(output, several=len(sources) > 1 or from_folders)
     if folder is None:
-        return [Task(sources[0], Path(output))]
+        return [Task(sources[0], Path(output).expanduser())]
     tasks = [Task(source, folder / output_name(source, label)) for source in sources]
-    if any(Path(word).is_dir() for word in words):
+    if from_folders:
         # A second run over the folder that the first wrote into must not enlarge its results.
         made = {task.target.resolve() for task in tasks}
         tasks = [task for task in tasks if task.source.resolve() not in made]
@@ -99,26 +100,33 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
 def _expand_one(word: str) -> list[Path]:
     path = Path(word).expanduser()
     if path.is_dir():
-        return _videos_in(path)
-    if path.exists():
-        return [path]
+        found = _videos_in(path)
+        if not found:
+            raise SourceError(f"the folder {path} holds no video; name the files if their endings are unusual")
+        return found
+    found = [file for each in _paths_of(word) for file in (_videos_in(each) if each.is_dir() else [each])]
+    if found:
+        return found
     if glob.has_magic(word):
-        matches = sorted(Path(match) for match in glob.glob(str(path)))  # noqa: PTH207 -- patterns may be absolute
-        if matches:
-            return [match for match in matches if match.is_file()]
         raise SourceNotFoundError(f"no file matches {word}; check the pattern and the folder")
     raise SourceNotFoundError(f"there is no file {word}{_similar_file(path)}")
 
 
+def _paths_of(word: str) -> list[Path]:
+    """The file or folder of that name, or else those that match the pattern."""
+    path = Path(word).expanduser()
+    if path.exists() or not glob.has_magic(word):
+        return [path] if path.exists() else []
+    matches = sorted(Path(match) for match in glob.glob(str(path)))  # noqa: PTH207 -- patterns may be absolute
+    return [match for match in matches if match.exists()]
+
+
 def _videos_in(folder: Path) -> list[Path]:
-    found = sorted(
+    return sorted(
         path
         for path in folder.iterdir()
         if path.suffix.lower() in VIDEO_ENDINGS and path.is_file() and not path.stem.endswith(".partial")
     )
-    if not found:
-        raise SourceError(f"the folder {folder} holds no video; name the files if their endings are unusual")
-    return found
 
 
 def _similar_file(path: Path) -> str:
@@ -141,9 +149,26 @@ def _output_folder(output: str, *, several: bool) -> Path | None:
     return path
 
 
-def _refuse_clashes(tasks: Iterable[Task]) -> None:
+def _refuse_clashes(tasks: Sequence[Task]) -> None:
+    # Not above: it brings PyAV, and '--help' should not wait for that.
+    from streams.sinks import partial_path
+
     seen: dict[Path, Path] = {}
+    sources = {_identity(task.source): task.source for task in tasks}
     for task in tasks:
         other = seen.setdefault(task.target, task.source)
         if other != task.source:
             raise ConfigError(f"{other} and {task.source} would both become {task.target}; upscale them one by one")
+        for path in (task.target, partial_path(task.target)):
+            source = sources.get(_identity(path))
+            if source is not None and source != task.source:
+                raise ConfigError(f"{task.source} would be written over the input {source}; choose another folder")
+
+
+def _identity(path: Path) -> tuple[int, int] | Path:
+    """What two names of one file have in common; the name itself where there is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path.absolute()
+    return status.st_dev, status.st_ino

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -14,20 +14,26 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that the first signal sets. In threads other than the main one, signals are left as they are."""
+    """An event that the first signal sets.
+
+    In threads other than the main one, signals are left as they are; so are those that the program was told to ignore.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+
     def ask(_number: int, _frame: FrameType | None) -> None:
-        for number in _SIGNALS:
+        for number in heeded:
             signal.signal(number, signal.SIG_DFL)
         stop.set()
         # Not through sys.stderr: the signal may have come while that was being written to.
-        os.write(2, b"\nvsr: finishing the file; once more to leave at once\n")
+        with suppress(OSError):
+            os.write(2, b"\nvsr: finishing the file; once more to leave at once\n")
 
-    before = {number: signal.signal(number, ask) for number in _SIGNALS}
+    before = {number: signal.signal(number, ask) for number in heeded}
     try:
         yield stop
     finally:

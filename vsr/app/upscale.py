@@ -152,7 +152,7 @@ def run_tasks(tasks: Sequence[Task], options: dict[str, Any], *, console: Consol
     """Work through ``tasks``; one that fails does not stop the others, an interruption does.
 
     Returns:
-        The code of the only task; for several ``FAILURE`` where any failed.
+        The code of the only task; for several ``INTERRUPTED`` where any was left, else ``FAILURE`` where any failed.
     """
     results: list[dict[str, Any]] = []
     codes: list[ExitCode] = []
@@ -168,13 +168,18 @@ def run_tasks(tasks: Sequence[Task], options: dict[str, Any], *, console: Consol
                 codes.append(ExitCode.OK)
                 results.append(report.as_dict())
                 console.say(summary_of(report))
-            if stop.is_set():
+            if stop.is_set() or codes[-1] is ExitCode.INTERRUPTED:
                 break
+    skipped = tasks[len(codes) :]
+    results += [_failure(task, Cancelled("interrupted before its turn")) for task in skipped]
+    codes += [ExitCode.INTERRUPTED] * len(skipped)
     console.give(results if len(tasks) > 1 else results[0])
-    if len(tasks) == 1 or ExitCode.INTERRUPTED in codes:
-        return codes[-1]
+    if len(tasks) == 1:
+        return codes[0]
     done = codes.count(ExitCode.OK)
     console.say(f"{done} of {len(tasks)} done")
+    if ExitCode.INTERRUPTED in codes:
+        return ExitCode.INTERRUPTED
     return ExitCode.OK if done == len(tasks) else ExitCode.FAILURE
 
 
