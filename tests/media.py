@@ -15,6 +15,7 @@ from streams.sources.formats import layout_of
 from streams.sources.synthetic import SyntheticSource
 
 TICK = Fraction(1, 1000)
+_SOUND_RATE = 16_000
 
 
 def to_av(frame: Frame) -> av.VideoFrame:
@@ -46,6 +47,7 @@ def write_clip(
     time_base: Fraction = TICK,
     options: Mapping[str, str] | None = None,
     sound_seconds: float = 0,
+    sound_codec: str = "pcm_s16le",
     matrix: Sequence[int] | None = None,
     container_format: str | None = None,
     attachments: Sequence[tuple[str, str, bytes]] = (),
@@ -64,7 +66,7 @@ def write_clip(
             setattr(video.codec_context, name, value)
         if matrix is not None:
             video.set_display_matrix(matrix)
-        sound = output.add_stream("pcm_s16le", rate=8000, layout="mono") if sound_seconds else None
+        sound = output.add_stream(sound_codec, rate=_SOUND_RATE, layout="mono") if sound_seconds else None
         for name, mimetype, data in attachments:
             output.add_attachment(name, mimetype, data)
         for picture in pictures:
@@ -87,8 +89,9 @@ def planes(picture: av.VideoFrame) -> tuple[Plane, ...]:
 
 def _tone(seconds: float) -> Iterable[av.AudioFrame]:
     # In pieces of 20 ms, so that the packets interleave with pictures and can be cut.
-    for start in range(0, round(seconds * 8000), 160):
-        wave = np.sin(np.arange(start, start + 160) * (2 * np.pi * 440 / 8000)) * 8000
+    step = _SOUND_RATE // 50
+    for start in range(0, round(seconds * _SOUND_RATE), step):
+        wave = np.sin(np.arange(start, start + step) * (2 * np.pi * 440 / _SOUND_RATE)) * 8000
         chunk = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None, :], format="s16", layout="mono")
-        chunk.sample_rate, chunk.pts, chunk.time_base = 8000, start, Fraction(1, 8000)
+        chunk.sample_rate, chunk.pts, chunk.time_base = _SOUND_RATE, start, Fraction(1, _SOUND_RATE)
         yield chunk

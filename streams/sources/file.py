@@ -48,7 +48,8 @@ _Entry: TypeAlias = "av.Packet[Any] | tuple[av.VideoFrame, _Note]"
 class FileSource(Source):
     """The pictures of a file's best video stream, and the packets of its other streams.
 
-    Pts are those of the stream, exactly; where it has none or they do not rise they are repaired and counted. A stream
+    Pts are those of the stream, exactly; where it has none or they do not rise they are repaired and counted. Of joined
+    recordings, whose times begin anew, each goes on where the one before ends, sound and all. A stream
     that changes its size or format on the way is scaled to its first picture. Damaged packets are skipped and counted.
 
     Args:
@@ -209,8 +210,9 @@ class FileSource(Source):
             if isinstance(event, av.Packet):
                 yield event
                 continue
-            pts, jumped = self._timestamps.assign(event.pts, event.dts, event.duration)
-            note = _Note(pts=pts, duration=event.duration, corrupt=event.is_corrupt, discontinuity=jumped)
+            pts = self._timestamps.assign(event.pts, event.dts, event.duration)
+            anew = self._reader.begins_anew(pts)
+            note = _Note(pts=pts, duration=event.duration, corrupt=event.is_corrupt, discontinuity=anew)
             yield from self._deinterlacer.push(self._planar.to_planar(event), note)
         yield from self._deinterlacer.flush()
 

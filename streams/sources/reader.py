@@ -15,6 +15,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from streams.errors import NoVideoError, SourceError, SourceNotFoundError
+from streams.sources.splice import Splicer
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Reader:
         except BaseException:
             self.container.close()
             raise
+        self._splicer = Splicer(self.stream.index)
         self._events = self._run()
 
     @property
@@ -79,6 +81,12 @@ class Reader:
                 return event
         return None
 
+    def begins_anew(self, pts: int) -> bool:
+        """Whether the picture at ``pts`` is the first of a further one of several joined recordings; asked in order."""
+        joints = self._splicer.joints
+        passed = [joints.popleft() for _ in range(sum(joint <= pts * self.time_base for joint in joints))]
+        return bool(passed)
+
     def only_video(self) -> None:
         """Let the demuxer drop the other streams from here on."""
         for stream in self.container.streams:
@@ -99,6 +107,7 @@ class Reader:
         except (av.FFmpegError, OSError):
             return False
         self._last_packet_pts = self._last_frame_pts = None
+        self._splicer = Splicer(self.stream.index)
         self._events = self._run()
         return True
 
@@ -143,12 +152,13 @@ class Reader:
             for packet in self.container.demux():
                 # Empty packets close the input; one in the middle would close the decoder for good.
                 if packet.size:
-                    yield packet
+                    yield from self._splicer.place(packet)
         except av.error.InvalidDataError as error:
             log.warning("%s: breaks off (%s); continuing with what was read", self.path.name, error.strerror)
         except (av.FFmpegError, OSError) as error:
             self._failure = SourceError(f"{self.path}: cannot be read on ({error.strerror}); check the disk")
             self._failure.__cause__ = error
+        yield from self._splicer.flush()
 
     def _decode(self, packet: av.Packet[Any] | None) -> Iterator[av.VideoFrame]:
         try:
@@ -174,7 +184,8 @@ class Reader:
         """
         last, expected = self._last_frame_pts, self._last_packet_pts
         lost = last is not None and expected is not None and expected > last
-        if self._threads == "SLICE" or not lost:
+        # Joined recordings have no one clock to seek by.
+        if self._threads == "SLICE" or not lost or self._splicer.parts > 1:
             return
         assert last is not None
         again = Reader(self.path, threads="SLICE")

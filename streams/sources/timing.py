@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-_JUMP_SECONDS = 10
-"""A step back by more than this is a new beginning (joined recordings), not jitter; FFmpeg draws the line here too."""
-
 
 @dataclass(slots=True, kw_only=True)
 class Timestamps:
@@ -32,24 +29,16 @@ class Timestamps:
     _last_dts: int | None = None
     _previous: int | None = None
     _previous_duration: int = 0
-    _offset: int = 0
 
-    def assign(self, pts: int | None, dts: int | None, duration: int) -> tuple[int, bool]:
-        """(pts, whether time starts anew here) of the next frame, in ticks; strictly greater than the one before."""
+    def assign(self, pts: int | None, dts: int | None, duration: int) -> int:
+        """The pts of the next frame, in ticks; strictly greater than the one before."""
         guess = self._guess(pts, dts)
-        jumped = False
-        if guess is None:
-            result = self._follow()
-        else:
-            jumped = self._previous is not None and self._jumps_back(guess)
-            if jumped:
-                self._offset = self._follow() - guess
-            result = guess + self._offset
+        result = self._follow() if guess is None else guess
         if self._previous is not None and result <= self._previous:
             result = self._previous + 1
         self.repaired += result != pts
         self._previous, self._previous_duration = result, duration
-        return result, jumped
+        return result
 
     def _guess(self, pts: int | None, dts: int | None) -> int | None:
         if dts is not None:
@@ -72,7 +61,3 @@ class Timestamps:
         if step <= 0 and self.frame_seconds:
             step = round(self.frame_seconds / self.time_base)
         return self._previous + max(1, step)
-
-    def _jumps_back(self, guess: int) -> bool:
-        assert self._previous is not None
-        return (self._previous - guess - self._offset) * self.time_base > _JUMP_SECONDS
