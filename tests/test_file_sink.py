@@ -166,6 +166,14 @@ def test_odd_sizes_keep_their_size(tmp_path: Path, codec: str, ending: str, subs
     assert written.error_of(picture, frames[0]) < 2
 
 
+@pytest.mark.parametrize(("codec", "pix_fmt"), [("h264", "yuv420p"), ("h264", "nv12"), ("h265", "yuv422p")])
+def test_an_odd_size_in_a_format_without_is_named(codec: str, pix_fmt: str) -> None:
+    asked: dict[str, Any] = {"width": 97, "height": 67, "asked": pix_fmt}
+    with pytest.raises(UnsupportedStreamError, match=f"no odd size such as 97×67 in --pix-fmt {pix_fmt}"):
+        choose_pix_fmt(encoder_named(codec), PixelFormat(), **asked)
+    assert choose_pix_fmt(encoder_named("ffv1"), PixelFormat(), width=97, height=67, asked="yuv420p") == "yuv420p"
+
+
 @pytest.mark.parametrize(
     ("codec", "form", "name"),
     [
@@ -340,7 +348,15 @@ def test_the_encoders_that_work_are_found_out() -> None:
         ("a.mov", {"codec": "av1"}, "MOV cannot hold av1"),
         ("a.mp4", {"codec": "h266"}, "no encoder is called 'h266'; allowed are h264"),
         ("a.mkv", {"codec": "ffv1", "crf": 3.0}, "no such setting"),
-        ("a.mp4", {"preset": "warp"}, "refused"),
+        ("a.mp4", {"preset": "warp"}, "got --preset warp, allowed for h264 are ultrafast, .*, placebo$"),
+        ("a.mp4", {"codec": "h265", "preset": "warp"}, "allowed for h265 are"),
+        ("a.mp4", {"codec": "av1", "preset": "warp"}, "allowed for av1 are 0, 1"),
+        ("a.webm", {"preset": "9"}, "allowed for vp9 are -8"),
+        ("a.mov", {"codec": "prores", "preset": "best"}, "allowed for prores are auto"),
+        ("a.mp4", {"crf": 99.0}, r"got --crf 99, allowed for h264 is 0 \(the best\) to 51"),
+        ("a.mp4", {"crf": float("nan")}, "got --crf nan"),
+        ("a.webm", {"crf": -1.0}, "got --crf -1, allowed for vp9 is 0"),
+        ("a.mp4", {"extra": {"crf": "best"}}, r"libx264 refused 96×64 yuv420p \(.*crf=best"),
         ("a.mp4", {"pix_fmt": "rgb24"}, "does not take"),
         ("a.mp4", {"extra": {"no_such": "1"}}, "knows no option no_such"),
     ],

@@ -364,3 +364,49 @@ def test_real_files(
     assert got.stream["sar"] == pytest.approx(info.sample_aspect_ratio, rel=0.01)
     assert got.pictures[0].rotation % 360 == info.rotation
     assert [chapter["metadata"]["title"] for chapter in got.chapters] == [c["metadata"]["title"] for c in info.chapters]
+
+
+def _second_film(path: Path, film: Path) -> Path:
+    """The film's pictures twice, the second of them by default."""
+    with av.open(str(film)) as source, av.open(str(path), "w") as output:
+        streams = [output.add_stream_from_template(source.streams.video[0], opaque=True) for _ in range(2)]
+        streams[0].disposition, streams[1].disposition = Disposition(0), Disposition.default
+        output.start_encoding()
+        for packet in source.demux(source.streams.video[0]):
+            for stream in streams if packet.size else ():
+                twin = av.Packet(bytes(packet))
+                twin.pts, twin.dts, twin.time_base = packet.pts, packet.dts, packet.time_base
+                twin.is_keyframe, twin.stream = packet.is_keyframe, stream
+                output.mux(twin)
+    return path
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_of_two_videos_the_new_one_is_the_default(film: Path, tmp_path: Path, ending: str) -> None:
+    copy(_second_film(tmp_path / "two.mkv", film), tmp_path / f"a.{ending}")
+    videos = _of_type(written.read(tmp_path / f"a.{ending}"), "video")
+    assert [video["disposition"] & Disposition.default for video in videos] == [Disposition.default, 0]
+
+
+def _in_latin1(item: Packet) -> Packet:
+    payload = av.Packet("<i>Grüße</i>\ndéjà".encode("latin-1"))
+    payload.pts, payload.dts, payload.duration = item.payload.pts, item.payload.dts, item.payload.duration
+    payload.time_base = item.payload.time_base
+    return replace(item, payload=payload)
+
+
+def test_subtitles_that_are_not_utf8_are_read_as_western_text(
+    film: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FileSource(film) as source:
+        info = source.info
+        index = next(stream.index for stream in info.streams if stream.kind == "subtitle")
+        with written.open_file(tmp_path / "a.mp4", info, codec="h264") as sink:
+            for item in source.items():
+                is_text = isinstance(item, Packet) and item.stream == index and item.payload.size
+                sink.write(_in_latin1(item) if is_text else item)
+    words = [packet for packet in _packets(written.read(tmp_path / "a.mp4"), "subtitle") if len(packet[0]) > 2]
+    assert [(start, duration) for _, start, duration in words] == [(start, duration) for start, duration, _ in LINES]
+    assert all("Grüße\ndéjà".encode() in text for text, _, _ in words)
+    assert sink.damaged_subtitles == 2
+    assert caplog.text.count("not in UTF-8") == 1

@@ -48,7 +48,8 @@ class Encoder:
 
     ``crf_key`` and ``preset_key`` are its options for quality and speed (None: it has no such), ``params_key`` the
     option that takes private ``key=value:…`` settings, ``fixed`` what is always set, ``limited_only`` that
-    every decoder takes its pictures for limited range.
+    every decoder takes its pictures for limited range. Quality goes from 0 to ``crf_most``, and ``presets`` are all
+    there are; None and empty leave it to the encoder to refuse.
     """
 
     name: str
@@ -56,17 +57,27 @@ class Encoder:
     codec: str
     crf_key: str | None = "crf"
     crf: float | None = None
+    crf_most: float | None = None
     preset_key: str | None = "preset"
     preset: str | None = None
+    presets: tuple[str, ...] = ()
     params_key: str | None = None
     limited_only: bool = False
     fixed: Mapping[str, str] = field(default_factory=dict)
 
 
+_X26X_PRESETS = (
+    *("ultrafast", "superfast", "veryfast", "faster", "fast"),
+    *("medium", "slow", "slower", "veryslow", "placebo"),
+)
+
+
 def _hardware(codec: str, family: str) -> Encoder:
     name = f"{codec}_{family}"
     if family == "nvenc":
-        return Encoder(name=name, library=name, codec=codec, crf_key="cq", crf=21, preset="p5", fixed={"rc": "vbr"})
+        return Encoder(
+            name=name, library=name, codec=codec, crf_key="cq", crf=21, crf_most=51, preset="p5", fixed={"rc": "vbr"}
+        )
     return Encoder(name=name, library=name, codec=codec, crf_key="global_quality", crf=21, preset="medium")
 
 
@@ -76,16 +87,45 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType(
     {
         encoder.name: encoder
         for encoder in (
-            Encoder(name="h264", library="libx264", codec="h264", crf=18, preset="veryfast", params_key="x264-params"),
-            Encoder(name="h265", library="libx265", codec="hevc", crf=20, preset="fast", params_key="x265-params"),
-            Encoder(name="av1", library="libsvtav1", codec="av1", crf=24, preset="9", params_key="svtav1-params"),
+            Encoder(
+                name="h264",
+                library="libx264",
+                codec="h264",
+                crf=18,
+                crf_most=51,
+                preset="veryfast",
+                presets=_X26X_PRESETS,
+                params_key="x264-params",
+            ),
+            Encoder(
+                name="h265",
+                library="libx265",
+                codec="hevc",
+                crf=20,
+                crf_most=51,
+                preset="fast",
+                presets=_X26X_PRESETS,
+                params_key="x265-params",
+            ),
+            Encoder(
+                name="av1",
+                library="libsvtav1",
+                codec="av1",
+                crf=24,
+                crf_most=63,
+                preset="9",
+                presets=tuple(map(str, range(14))),
+                params_key="svtav1-params",
+            ),
             Encoder(
                 name="vp9",
                 library="libvpx-vp9",
                 codec="vp9",
                 crf=24,
+                crf_most=63,
                 preset_key="cpu-used",
                 preset="5",
+                presets=tuple(map(str, range(-8, 9))),
                 fixed={"deadline": "good", "row-mt": "1"},
             ),
             Encoder(
@@ -102,6 +142,7 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType(
                 codec="prores",
                 crf_key=None,
                 preset_key="profile",
+                presets=("auto", "proxy", "lt", "standard", "hq", "4444", "4444xq"),
                 limited_only=True,
             ),
             *(_hardware(codec, family) for family in ("nvenc", "qsv") for codec in ("h264", "hevc", "av1")),
@@ -179,6 +220,7 @@ def open_encoder(
     Raises:
         SinkError: the encoder refused the size, the format or an option.
     """
+    _check_asked(encoder, options)
     context = _context(encoder.library, width=width, height=height, pix_fmt=pix_fmt, rate=rate or UNKNOWN_RATE)
     context.time_base = time_base
     context.sample_aspect_ratio = sample_aspect_ratio
@@ -186,12 +228,12 @@ def open_encoder(
     context.flags |= Flags.global_header
     context.thread_count = options.threads or 0
     context.options = _settings(encoder, format=format, hdr=hdr, options=options)
-    asked = dict(context.options)
+    asked = " ".join(f"{key}={value}" for key, value in context.options.items())
     try:
         context.open()
     except (av.FFmpegError, ValueError) as error:
         raise SinkError(
-            f"{encoder.library} refused {width}×{height} {pix_fmt} with {asked}: {getattr(error, 'strerror', error)}; "
+            f"{encoder.library} refused {width}×{height} {pix_fmt} ({asked}): {getattr(error, 'strerror', error)}; "
             f"try another --codec, --preset or --pix-fmt"
         ) from error
     unused = set(context.options) & {*options.extra}
@@ -207,6 +249,14 @@ def set_colours(target: Any, form: PixelFormat) -> None:
     target.colorspace = form.matrix
     target.color_primaries = form.primaries
     target.color_trc = form.transfer
+
+
+def _check_asked(encoder: Encoder, options: EncoderOptions) -> None:
+    if options.preset is not None and encoder.presets and options.preset not in encoder.presets:
+        raise SinkError(f"got --preset {options.preset}, allowed for {encoder.name} are {', '.join(encoder.presets)}")
+    most = encoder.crf_most
+    if options.crf is not None and most is not None and not 0 <= options.crf <= most:
+        raise SinkError(f"got --crf {options.crf:g}, allowed for {encoder.name} is 0 (the best) to {most:g}")
 
 
 def _settings(encoder: Encoder, *, format: PixelFormat, hdr: Hdr, options: EncoderOptions) -> dict[str, str]:  # noqa: A002

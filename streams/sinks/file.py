@@ -101,6 +101,11 @@ class FileSink(Sink):
         self._shift = Fraction(0)
         self._state = "waiting"
 
+    @property
+    def damaged_subtitles(self) -> int:
+        """How many had to be converted and could not be read as they were, so far."""
+        return sum(carrier.damaged for carrier in self._carriers.values())
+
     @classmethod
     def plan(cls, path: str | Path, *, info: SourceInfo) -> tuple[StreamPlan, ...]:
         """What becomes of each of the other streams of ``info`` in a file of that name; nothing is written."""

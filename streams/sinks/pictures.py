@@ -35,6 +35,11 @@ def choose_pix_fmt(encoder: Encoder, form: PixelFormat, *, width: int, height: i
     if asked is not None:
         if not takes(encoder.library, asked):
             raise UnsupportedStreamError(f"{encoder.name} does not take --pix-fmt {asked}; leave it out")
+        if not fits(encoder, _chroma_of(asked), width=width, height=height):
+            raise UnsupportedStreamError(
+                f"{encoder.name} has no odd size such as {width}×{height} in --pix-fmt {asked}; leave that out, "
+                f"ask for an even size with --to, or choose --codec av1 or ffv1"
+            )
         return asked
     for depth, chroma, name in _nearest_first(form):
         if not fits(encoder, chroma, width=width, height=height) or not takes(encoder.library, name):
@@ -50,6 +55,13 @@ def choose_pix_fmt(encoder: Encoder, form: PixelFormat, *, width: int, height: i
         f"{encoder.name} cannot keep {form.name} at {width}×{height} here; choose another --codec (av1, h265, ffv1), "
         f"or --pix-fmt yuv420p for 8 bits"
     )
+
+
+def _chroma_of(pix_fmt: str) -> str:
+    layout = av.VideoFormat(pix_fmt)
+    if layout.chroma_width(2) == 2:
+        return "444"
+    return "422" if layout.chroma_height(2) == 2 else "420"
 
 
 def _nearest_first(form: PixelFormat) -> list[tuple[int, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
@@ -44,6 +43,12 @@ class StreamPlan:
 def plan_streams(container: Container, info: SourceInfo) -> tuple[StreamPlan, ...]:
     """What ``container`` makes of every stream of ``info``, in their order."""
     return tuple(_plan(container, info, stream) for stream in info.streams)
+
+
+def has_rival(info: SourceInfo) -> bool:
+    """Whether players have to choose between the video and another that is no cover picture."""
+    templates = (stream.template for stream in info.streams)
+    return any(template is not None and template.type == "video" and not _is_cover(template) for template in templates)
 
 
 def _plan(container: Container, info: SourceInfo, stream: StreamInfo) -> StreamPlan:
@@ -94,11 +99,10 @@ class Carrier:
 
     def __init__(self, plan: StreamPlan, *, output: Any, container: Container) -> None:
         template = plan.stream.template
-        self._convert: Callable[[Any], Any | None] | None = None
+        self._converter: SubtitleConverter | None = None
         if plan.action == "convert":
-            converter = SubtitleConverter(template, output=output, codec=plan.target or "")
-            self._convert = converter.convert
-            self.stream = converter.stream
+            self._converter = SubtitleConverter(template, output=output, codec=plan.target or "")
+            self.stream = self._converter.stream
         else:
             self.stream = add_copy(output, template)
         tags = stream_tags(template.metadata, title=plan.stream.title, language=plan.stream.language)
@@ -107,14 +111,22 @@ class Carrier:
         self.stream.metadata.clear()
         self.stream.metadata.update(tags)
         self.stream.disposition = template.disposition
+        if template.type == "video" and not _is_cover(template):
+            # Players show the default one of several pictures: the one that is made here.
+            self.stream.disposition &= ~Disposition.default
         self._allows_equal = not container.ticks_exactly
         self._last: int | None = None
         self._end = Fraction(0)
 
+    @property
+    def damaged(self) -> int:
+        """Subtitles that could not be read as they were."""
+        return self._converter.damaged if self._converter is not None else 0
+
     def carry(self, packet: Any, *, shift: Fraction) -> Any | None:
         """The packet to write, ``shift`` seconds later; None for one without content. Only after the header."""
-        if self._convert is not None:
-            packet = self._convert(packet)
+        if self._converter is not None:
+            packet = self._converter.convert(packet)
         if packet is None or packet.size == 0:
             return None
         self._retime(packet, shift=shift)

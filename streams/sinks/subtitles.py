@@ -6,10 +6,13 @@ ASS have no place in the simpler formats and are lost; :data:`STYLING_LOSS` is h
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import av
 from av.subtitles.subtitle import SubtitleSet
+
+log = logging.getLogger(__name__)
 
 TEXT_FORMATS = frozenset(
     {"ass", "ssa", "subrip", "srt", "webvtt", "mov_text", "text", "microdvd", "sami", "realtext", "subviewer", "mpl2"}
@@ -32,7 +35,11 @@ _EVENT_PREFIX = "0,0,Default,,0,0,0,,"
 
 
 class SubtitleConverter:
-    """Turns the packets of one text subtitle stream into packets of another format, one for one."""
+    """Turns the packets of one text subtitle stream into packets of another format, one for one.
+
+    Attributes:
+        damaged: how many were not in UTF-8: they were read as Windows-1252, or left out if that did not help.
+    """
 
     def __init__(self, template: Any, *, output: Any, codec: str) -> None:
         self.stream = output.add_stream(codec)
@@ -42,9 +49,25 @@ class SubtitleConverter:
         self._decoder: Any = av.CodecContext.create(template.codec_context.name, "r")
         if template.codec_context.extradata:
             self._decoder.extradata = template.codec_context.extradata
+        self.damaged = 0
 
     def convert(self, packet: Any) -> Any | None:
         """The same words at the same time; None where there are none (MP4 fills its gaps with empty ones)."""
+        try:
+            return self._converted(packet)
+        except (av.FFmpegError, ValueError) as error:
+            self._count_damaged(error)
+        # What is not UTF-8, FFmpeg refuses; most of it is Western text of the time before.
+        mended = av.Packet(bytes(packet).decode("cp1252", errors="replace").encode())
+        mended.pts, mended.dts, mended.duration = packet.pts, packet.dts, packet.duration
+        mended.time_base = packet.time_base
+        try:
+            return self._converted(mended)
+        except (av.FFmpegError, ValueError) as error:
+            log.debug("a subtitle is left out: %s", error)
+            return None
+
+    def _converted(self, packet: Any) -> Any | None:
         text = self._text(packet)
         if not text.strip():
             return None
@@ -54,6 +77,11 @@ class SubtitleConverter:
         result.duration = packet.duration
         result.time_base = packet.time_base
         return result
+
+    def _count_damaged(self, error: Exception) -> None:
+        if not self.damaged:
+            log.warning("subtitles are not in UTF-8 or damaged (%s): read as Windows-1252, or left out", error)
+        self.damaged += 1
 
     def _text(self, packet: Any) -> str:
         decoded = self._decoder.decode2(packet)

@@ -10,6 +10,8 @@ from math import lcm
 from pathlib import Path
 from typing import Any
 
+from av.stream import Disposition
+
 from streams.errors import SinkError, UnsupportedStreamError
 from streams.frame import Frame, PixelFormat
 from streams.sinks.aspect import SPARE, state_aspect
@@ -17,6 +19,7 @@ from streams.sinks.containers import Container, add_copy, header_fits, holds_cod
 from streams.sinks.encoders import UNKNOWN_RATE, Encoder, EncoderOptions, encoder_named, open_encoder, takes
 from streams.sinks.hdr import Hdr
 from streams.sinks.pictures import PictureMaker, choose_pix_fmt
+from streams.sinks.remux import has_rival
 from streams.sinks.tags import quicktime_language, stream_tags
 from streams.sinks.template import open_template
 from streams.sources.base import SourceInfo
@@ -95,6 +98,8 @@ class VideoTrack:
         stream.metadata.clear()
         stream.metadata.update(tags)
         stream.disposition = self._info.video_disposition
+        if has_rival(self._info):
+            stream.disposition |= Disposition.default
         self._turn(stream)
         self._stream = stream
 

@@ -205,6 +205,7 @@ class _Job:
             dropped=tuple(str(plan) for plan in self.sink.dropped),
             repaired_timestamps=self.source.repaired_timestamps,
             skipped_packets=self.source.skipped_packets,
+            damaged_subtitles=self.sink.damaged_subtitles,
             wall_seconds=run.wall_seconds,
             first_frame_seconds=first_frame_seconds,
             stage_ms={name: stage.ms_per_frame for name, stage in run.stages.items()},

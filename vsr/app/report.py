@@ -46,6 +46,7 @@ class Report:
         streams: what became of each of the other streams, in words; ``dropped`` those that the container cannot hold.
         repaired_timestamps: frames that had no usable time of their own.
         skipped_packets: of the video, too damaged to be decoded.
+        damaged_subtitles: that had to be converted, and were read as Windows-1252 or left out.
         wall_seconds: from the first frame asked for until the output had its name.
         first_frame_seconds: until the first frame was written, for which the network is made ready.
         stage_ms: milliseconds per frame that each stage was busy.
@@ -79,6 +80,7 @@ class Report:
     input_bytes: int
     output_bytes: int
     whole_frames: int | None = None
+    damaged_subtitles: int = 0
 
     @property
     def fps(self) -> float:

@@ -45,6 +45,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"{report.repaired_timestamps} timestamps were missing or not rising and have been repaired"
     if report.skipped_packets:
         yield f"{report.skipped_packets} damaged packets of the video were skipped"
+    if report.damaged_subtitles:
+        yield f"{report.damaged_subtitles} subtitles are not in UTF-8: read as Windows-1252, or left out"
     if report.whole_seconds is not None and report.whole_bytes is not None:
         cost = f"{seconds_text(report.whole_seconds)} and {bytes_text(report.whole_bytes)}"
         yield f"the whole ({report.whole_frames} frames) would take about {cost}"
