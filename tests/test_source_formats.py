@@ -195,3 +195,59 @@ def test_hdr_side_data_that_says_nothing_is_none() -> None:
     assert parse_mastering_display(bytes(88)) is None
     assert parse_mastering_display(b"short") is None
     assert parse_content_light(bytes(8)) is None
+
+
+def flat(name: str, value: int, *, value_range: int = 0, matrix: int = 2) -> av.VideoFrame:
+    """A picture of 16×16 whose planes hold one value each: ``value``, and a bit more in chroma."""
+    picture = av.VideoFrame(16, 16, name)
+    for index, plane in enumerate(picture.planes):
+        plane.update(bytes([value + 30 * index]) * plane.buffer_size)
+    picture.color_range, picture.colorspace = value_range, matrix
+    return picture
+
+
+@pytest.mark.parametrize("name", ["yuvj420p", "yuv420p", "gray", "yuv444p"])
+def test_a_range_that_changes_on_the_way_is_brought_to_the_first(name: str) -> None:
+    form = pixel_format(flat(name.replace("yuvj", "yuv"), 16, value_range=1), "ffv1")
+    full = flat(name, 102, value_range=2)
+    result = Planar().to_geometry(full, 16, 16, form)
+    assert result.format.name == form.name
+    for index, plane in enumerate(media.planes(result)):
+        scale, zero, centre = (219, 16, 0) if index == 0 else (224, 128, 128)
+        assert np.abs(plane - (zero + (102 + 30 * index - centre) * scale / 255)).max() < 1
+    back = Planar().to_geometry(result, 16, 16, pixel_format(full, "ffv1"))
+    assert np.abs(media.planes(back)[0].astype(int) - 102).max() <= 1
+    limited = flat(form.name, 50, value_range=1)
+    assert Planar().to_geometry(limited, 16, 16, form) is limited
+
+
+@pytest.mark.parametrize(("name", "first"), [("gray", "yuv420p"), ("yuv420p", "gray"), ("gray", "gray10le")])
+def test_gray_and_colour_on_the_way_keep_their_brightness(name: str, first: str) -> None:
+    form = pixel_format(flat(first, 16, value_range=1), "ffv1")
+    luma = media.planes(Planar().to_geometry(flat(name, 102, value_range=1), 18, 14, form))[0]
+    assert luma.shape == (14, 18)
+    assert np.abs((luma.astype(int) >> (form.bit_depth - 8)) - 102).max() == 0
+
+
+def test_a_matrix_that_changes_on_the_way_is_brought_to_the_first() -> None:
+    first = flat("yuv444p", 100, value_range=1, matrix=1)
+    form = pixel_format(first, "ffv1")
+    luma, blue, red = (plane[0, 0] for plane in media.planes(flat("yuv444p", 100)))
+    result = Planar().to_geometry(flat("yuv444p", 100, value_range=1, matrix=6), 16, 16, form)
+
+    def linear(values: tuple[int, ...], share_r: float, share_b: float) -> np.ndarray:
+        y, cb, cr = (values[0] - 16) / 219, (values[1] - 128) / 224, (values[2] - 128) / 224
+        r, b = y + 2 * (1 - share_r) * cr, y + 2 * (1 - share_b) * cb
+        return np.array([r, (y - share_r * r - share_b * b) / (1 - share_r - share_b), b])
+
+    converted = tuple(int(plane[8, 8]) for plane in media.planes(result))
+    assert converted != (luma, blue, red)
+    expected = linear((int(luma), int(blue), int(red)), 0.299, 0.114)
+    assert np.abs(linear(converted, 0.2126, 0.0722) - expected).max() < 0.02
+
+
+@pytest.mark.parametrize(("first", "later"), [(5, 6), (2, 1), (1, 2)])
+def test_matrices_that_mean_the_same_or_nothing_change_nothing(first: int, later: int) -> None:
+    form = pixel_format(flat("yuv444p", 100, value_range=1, matrix=first), "ffv1")
+    picture = flat("yuv444p", 100, value_range=1, matrix=later)
+    assert Planar().to_geometry(picture, 16, 16, form) is picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 import numpy as np
@@ -28,7 +28,15 @@ _QUALITY = (
 _FULL = int(ColorRange.JPEG)
 _BT601, _BT709, _BT2020 = 6, 1, 9
 _PQ, _HLG = 16, 18
-_SWS_MATRIX = {_BT601: Colorspace.ITU601, _BT709: Colorspace.ITU709}
+# By code point of H.273, of which two mean BT.601.
+_SWS_MATRIX = {
+    _BT709: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    _BT601: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    _BT2020: Colorspace.BT2020,
+}
 
 # FFmpeg 8's swscale ends the process on these instead of reporting an error.
 _CRASHING = frozenset({"yaf32le", "yaf32be"})
@@ -134,12 +142,14 @@ def _view(frame: av.VideoFrame, index: int, form: PixelFormat) -> Plane:
 class Planar:
     """Brings decoded frames into a planar layout and a size, and says so in the log once per kind of change.
 
-    Holds one scaler, so that no frame sets one up anew.
+    Holds its scalers, so that no frame sets one up anew.
     """
 
     def __init__(self) -> None:
         self._layout_scaler = VideoReformatter()
         self._size_scaler = VideoReformatter()
+        self._from_gray = VideoReformatter()
+        self._to_gray = VideoReformatter()
         self._told: set[str] = set()
 
     def to_planar(self, frame: av.VideoFrame) -> av.VideoFrame:
@@ -165,24 +175,40 @@ class Planar:
         )
 
     def to_geometry(self, frame: av.VideoFrame, width: int, height: int, form: PixelFormat) -> av.VideoFrame:
-        """A planar frame in the size, layout and range of the first, which it is already in nearly every stream."""
+        """A planar frame in the size, layout, range and matrix of the first, as it is already in nearly every stream.
+
+        A matrix that one of the two does not state is taken for the same.
+        """
         name = frame.format.name
-        if (frame.width, frame.height, name.replace("yuvj", "yuv")) == (width, height, form.name):
-            return frame
-        self._tell(
-            f"the picture changes from {width}×{height} {form.name} to {frame.width}×{frame.height} {name} on the way; "
-            "it is scaled to the first"
-        )
         target_range = _FULL if form.range == "full" else int(ColorRange.MPEG)
-        return _scale(
+        matrices = _matrix_change(frame, form)
+        same = (frame.width, frame.height, name.replace("yuvj", "yuv")) == (width, height, form.name)
+        if same and _range(frame) == target_range and not matrices:
+            return frame
+        now = f"{frame.width}×{frame.height} {name} {'full' if _is_full(frame) else 'limited'}"
+        self._tell(
+            f"the picture changes from {width}×{height} {form.name} {form.range} to {now}"
+            f"{' in another matrix' if matrices else ''} on the way; it is scaled to the first"
+        )
+        # The scaler takes every gray format for full range, whatever it is told: ranges change in 4:4:4.
+        value_range, wide = _range(frame), replace(form, subsampling="444").name
+        if name.startswith("gray"):
+            frame = _scale(self._from_gray, frame, format=wide, src_color_range=_FULL, dst_color_range=_FULL)
+        gray = form.subsampling == "gray"
+        frame = _scale(
             self._size_scaler,
             frame,
             width=width,
             height=height,
-            format=form.name,
-            src_color_range=_range(frame),
+            format=wide if gray else form.name,
+            src_color_range=value_range,
             dst_color_range=target_range,
+            **matrices,
         )
+        if gray:
+            frame = _scale(self._to_gray, frame, format=form.name, src_color_range=_FULL, dst_color_range=_FULL)
+            frame.color_range = target_range
+        return frame
 
     def _tell(self, text: str, *, drops: str | None = None) -> None:
         kind = text.split(" ", 2)[0]
@@ -214,6 +240,14 @@ def _is_full(frame: av.VideoFrame) -> bool:
 
 def _range(frame: av.VideoFrame) -> int:
     return _FULL if _is_full(frame) else int(ColorRange.MPEG)
+
+
+def _matrix_change(frame: av.VideoFrame, form: PixelFormat) -> dict[str, object]:
+    """From which matrix to which, as the scaler's arguments; empty where they are the same or one is not known."""
+    source, target = _SWS_MATRIX.get(frame.colorspace), _SWS_MATRIX.get(form.matrix)
+    if form.subsampling == "gray" or source is None or target is None or source == target:
+        return {}
+    return {"src_colorspace": source, "dst_colorspace": target}
 
 
 def _rgb_matrix(frame: av.VideoFrame) -> int:
