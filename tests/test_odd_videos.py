@@ -33,7 +33,7 @@ def test_odd_video(path, tmp_path):
         assert not result.left_behind
     else:
         assert result.frames_in == result.frames_out > 0
-        assert result.time_error <= result.tick / 2
+        assert result.moved <= result.repaired
 
 
 def test_the_table(clip, tmp_path):
@@ -47,7 +47,7 @@ def test_the_table(clip, tmp_path):
     assert main([str(folder), "--markdown", str(page)]) == 0
     text = page.read_text()
     assert "2 files: 1 upscaled, 1 refused, 0 bad." in text
-    assert "| a_clip.mkv | ffv1 64×48 yuv420p | 128×96 yuv420p | 12 | 0 | 1 copy |  |" in text
+    assert "| a_clip.mkv | ffv1 64×48 yuv420p | 128×96 yuv420p | 12 |  | 0 | 1 copy | matrix 2 → 6 |" in text
     assert "b\\|broken.mp4" in text
 
 
@@ -57,4 +57,6 @@ def test_bad_ends_are_told_apart():
     assert Comparison(name="x", frames_in=2, frames_out=2).good
     assert not Comparison(name="x", frames_in=2, frames_out=1).good
     assert not Comparison(name="x").good
+    assert not Comparison(name="x", frames_in=2, frames_out=2, moved=1).good
+    assert Comparison(name="x", frames_in=2, frames_out=2, moved=1, repaired=1).good
     assert "2 → 1" in "".join(markdown([Comparison(name="x", frames_in=2, frames_out=1)]))

@@ -12,18 +12,24 @@ import logging
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from streams.errors import StreamError
 from streams.sources import FileSource, SourceInfo
 from streams.sources.formats import pixel_format
 from streams.sources.probe import codec_name, describe
 from vsr.app.jobs import upscale_video
+from vsr.app.report import Report
 from vsr.errors import VsrError
 
 MKV_TICK = Fraction(1, 1000)
@@ -42,6 +48,8 @@ class Comparison:
         before: codec, size and format of the input; ``after`` of the output.
         frames_in, frames_out: counted by decoding both.
         time_error: the largest distance of an output frame from its time, in seconds; ``tick`` what rounding allows.
+        moved: how many frames are farther from their time than that.
+        repaired: how many the job says it gave a time, because their own was missing or not rising.
         streams: what became of the other streams, counted by kind of fate: ``{"copy": 2}``.
         changed: facts about the picture that are not as they were, in words.
         left_behind: a file lies under the final name although there was an error.
@@ -56,6 +64,8 @@ class Comparison:
     frames_out: int = 0
     time_error: Fraction = Fraction(0)
     tick: Fraction = Fraction(0)
+    moved: int = 0
+    repaired: int = 0
     streams: dict[str, int] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     left_behind: bool = False
@@ -65,7 +75,7 @@ class Comparison:
         """Whether this is one of the two good ends."""
         if self.error is not None:
             return not self.left_behind
-        return self.frames_in == self.frames_out > 0 and self.time_error <= self.tick / 2
+        return self.frames_in == self.frames_out > 0 and self.moved <= self.repaired
 
 
 def compare(path: Path, folder: Path, *, most_pixels: int | None = None) -> Comparison:
@@ -82,11 +92,7 @@ def compare(path: Path, folder: Path, *, most_pixels: int | None = None) -> Comp
         report = upscale_video(
             path, target, model="nearest", device="torch", threads=1, preset="ultrafast", crf=30, max_frames=max_frames
         )
-        streams: dict[str, int] = {}
-        for line in report.streams:
-            fate = line.partition("): ")[2].split()[0]
-            streams[fate] = streams.get(fate, 0) + 1
-        return _compared(path, target, max_frames=max_frames, streams=streams)
+        return _compared(path, target, report, max_frames=max_frames)
     except (StreamError, VsrError) as error:
         message = str(error).replace(f"{path.parent}{os.sep}", "")
         return Comparison(name=path.name, error=message, error_kind=type(error).__name__, left_behind=target.exists())
@@ -97,17 +103,18 @@ def compare(path: Path, folder: Path, *, most_pixels: int | None = None) -> Comp
 
 def markdown(comparisons: Iterable[Comparison]) -> Iterator[str]:
     """The lines of a table."""
-    yield "| file | in | out | frames | largest error in time | other streams | not as it was |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| file | in | out | frames | repaired | largest error in time | other streams | not as it was |"
+    yield "|---|---|---|---|---|---|---|---|"
     for each in comparisons:
         name = each.name.replace("|", "\\|")
         if each.error is not None:
-            yield f"| {name} | | {each.error_kind} | | | | {each.error} |"
+            yield f"| {name} | | {each.error_kind} | | | | | {each.error} |"
             continue
         frames = f"{each.frames_in}" if each.frames_in == each.frames_out else f"{each.frames_in} → {each.frames_out}"
         time = f"{float(each.time_error * 1000):.3g} ms" if each.time_error else "0"
         streams = ", ".join(f"{count} {fate}" for fate, count in each.streams.items())
-        yield f"| {name} | {each.before} | {each.after} | {frames} | {time} | {streams} | {', '.join(each.changed)} |"
+        cells = name, each.before, each.after, frames, each.repaired or "", time, streams, ", ".join(each.changed)
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -138,8 +145,10 @@ def main(arguments: list[str] | None = None) -> int:
 _PREFACE = """# Fidelity
 
 What becomes of odd files. Made by `python -m vsr.app.fidelity DIR --markdown docs/fidelity.md`: each is upscaled ×2 to
-MP4 (Matroska and WebM to MKV), then input and output are decoded and every frame's time is compared. MKV rounds times
-to 1 ms, which makes an error of up to 0.5 ms; MP4 does not.
+MP4 (Matroska and WebM to MKV), then input and output are decoded with PyAV alone and every frame's time is compared.
+MKV rounds times to 1 ms, which makes an error of up to 0.5 ms; MP4 does not. Frames without a time of their own are
+counted and not compared; "repaired" is how many frames had none that rises and were given one. A matrix
+that is not stated (2) comes out as what players take the input for: BT.601 (6) below 720 lines, BT.709 (1) from there.
 """
 
 
@@ -148,34 +157,59 @@ def _affordable(path: Path, most_pixels: int) -> int:
         return max(2, most_pixels // (source.info.width * source.info.height))
 
 
-def _compared(path: Path, target: Path, *, max_frames: int | None, streams: dict[str, int]) -> Comparison:
-    with FileSource(path, max_frames=max_frames) as source:
-        info, times = source.info, [frame.seconds for frame in source]
+def _compared(path: Path, target: Path, report: Report, *, max_frames: int | None) -> Comparison:
+    info, times = _read(path, max_frames=max_frames)
     made, made_times = _read(target)
+    tick = MKV_TICK if target.suffix == ".mkv" else Fraction(0)
     # What starts before zero is moved as a whole: see streams.sinks.file.
-    shift = max(Fraction(0), -times[0])
-    errors = (abs(time + shift - other) for time, other in zip(times, made_times, strict=False))
+    shift = max(Fraction(0), -next((time for time in times if time is not None), Fraction(0)))
+    pairs = zip(times, made_times, strict=False)
+    errors = [abs(time + shift - other) for time, other in pairs if time is not None and other is not None]
     return Comparison(
         name=path.name,
         before=f"{info.codec} {info.width}×{info.height} {info.format.name}",
         after=f"{made.width}×{made.height} {made.format.name}",
         frames_in=len(times),
         frames_out=len(made_times),
-        time_error=max(errors),
-        tick=MKV_TICK if target.suffix == ".mkv" else Fraction(0),
-        streams=streams,
+        time_error=max(errors, default=Fraction(0)),
+        tick=tick,
+        moved=sum(error > tick / 2 for error in errors),
+        repaired=report.repaired_timestamps,
+        streams=dict(Counter(line.partition("): ")[2].split()[0] for line in report.streams)),
         changed=tuple(_changes(info, made)),
     )
 
 
-def _read(path: Path) -> tuple[SourceInfo, list[Fraction]]:
-    """Facts and times of the first video, read without the project's own source: it must not excuse its own output."""
+def _read(path: Path, *, max_frames: int | None = None) -> tuple[SourceInfo, list[Fraction | None]]:
+    """Facts and times of the best video, read without the project's own source: it must not excuse itself."""
     with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        frames = container.decode(stream)
+        stream = _best_video(container)
+        # Threads lose the frames that are under way when damage ends the decoding.
+        stream.thread_type = "SLICE"
+        frames = itertools.islice(_decoded(container, stream), max_frames)
         first = next(frames)
         info = describe(container, stream, first, pixel_format(first, codec_name(stream)))
-        return info, [(frame.pts or 0) * info.time_base for frame in itertools.chain([first], frames)]
+        whole = itertools.chain([first], frames)
+        return info, [None if frame.pts is None else frame.pts * info.time_base for frame in whole]
+
+
+def _best_video(container: InputContainer) -> VideoStream:
+    best = container.streams.best("video")
+    videos = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    return next((stream for stream in videos if best is not None and stream.index == best.index), videos[0])
+
+
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    """What can be decoded, past damaged packets and up to where a damaged container ends."""
+    with suppress(av.error.InvalidDataError):
+        for packet in container.demux(stream):
+            # The last packet is empty and asks for what the decoder still holds.
+            with suppress(av.FFmpegError):
+                yield from stream.decode(packet if packet.size else None)
+            if not packet.size:
+                return
+    with suppress(av.FFmpegError):
+        yield from stream.decode(None)
 
 
 def _changes(info: SourceInfo, made: SourceInfo) -> Iterator[str]:
