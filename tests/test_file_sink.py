@@ -352,7 +352,7 @@ def test_the_encoders_that_work_are_found_out() -> None:
         ("a.mp4", {"codec": "h265", "preset": "warp"}, "allowed for h265 are"),
         ("a.mp4", {"codec": "av1", "preset": "warp"}, "allowed for av1 are 0, 1"),
         ("a.webm", {"preset": "9"}, "allowed for vp9 are -8"),
-        ("a.mov", {"codec": "prores", "preset": "best"}, "allowed for prores are auto"),
+        ("a.mov", {"codec": "prores", "preset": "best"}, r"prores_ks refused 96×64 yuv422p10le \(.*profile=best"),
         ("a.mp4", {"crf": 99.0}, r"got --crf 99, allowed for h264 is 0 \(the best\) to 51"),
         ("a.mp4", {"crf": float("nan")}, "got --crf nan"),
         ("a.webm", {"crf": -1.0}, "got --crf -1, allowed for vp9 is 0"),

@@ -142,7 +142,6 @@ ENCODERS: Mapping[str, Encoder] = MappingProxyType(
                 codec="prores",
                 crf_key=None,
                 preset_key="profile",
-                presets=("auto", "proxy", "lt", "standard", "hq", "4444", "4444xq"),
                 limited_only=True,
             ),
             *(_hardware(codec, family) for family in ("nvenc", "qsv") for codec in ("h264", "hevc", "av1")),

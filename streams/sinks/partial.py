@@ -11,7 +11,7 @@ from streams.errors import SinkError
 
 try:
     import fcntl
-except ImportError:  # Windows refuses to replace a file that somebody writes: nothing to be done here
+except ImportError:  # on Windows, where a file that is open, be it for its lock, cannot be renamed
     fcntl = None  # type: ignore[assignment]
 
 _BUSY = (errno.EAGAIN, errno.EACCES)
@@ -44,7 +44,7 @@ class PartialFile:
         if path.is_dir() or not os.access(path, os.W_OK):
             raise SinkError(f"{path} is in the way and cannot be replaced; remove it or choose another name")
         with suppress(FileNotFoundError):
-            self._descriptor = self._open(os.O_RDWR)
+            self._lock(os.O_RDWR)
 
     def claim(self) -> None:
         """Create the file, or take over what is there: from now on it may be overwritten.
@@ -53,8 +53,7 @@ class PartialFile:
             SinkError: another writer is at it.
             OSError: it cannot be created.
         """
-        if self._descriptor is None:
-            self._descriptor = self._open(os.O_RDWR | os.O_CREAT)
+        self._lock(os.O_RDWR | os.O_CREAT)
         self._claimed = True
 
     def release(self) -> None:
@@ -71,26 +70,24 @@ class PartialFile:
                 self.path.unlink()
         self.release()
 
-    def _open(self, flags: int) -> int:
-        while True:
+    def _lock(self, flags: int) -> None:
+        while fcntl is not None and self._descriptor is None:
             descriptor = os.open(self.path, flags, 0o666)
             try:
-                self._lock(descriptor)
+                _lock(descriptor, self.path)
                 # Whoever held the lock until now may have published or removed the file meanwhile.
                 with suppress(FileNotFoundError):
                     if os.path.samestat(os.fstat(descriptor), self.path.stat()):
-                        return descriptor
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
+                        self._descriptor = descriptor
+            finally:
+                if self._descriptor is None:
+                    os.close(descriptor)
 
-    def _lock(self, descriptor: int) -> None:
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            # Some network file systems have no locks; the work goes on there without.
-            if error.errno in _BUSY:
-                raise SinkError(f"{self.path} is being written by another job; choose another name, or wait") from error
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Some network file systems have no locks; the work goes on there without.
+        if error.errno in _BUSY:
+            raise SinkError(f"{path} is being written by another job; choose another name, or wait") from error
