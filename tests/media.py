@@ -78,6 +78,12 @@ def write_clip(
     return path
 
 
+def raw_h264(path: Path, pictures: list[av.VideoFrame], **options: str) -> Path:
+    """Pictures as a bare H.264 stream, which holds no times."""
+    options = {"preset": "ultrafast", **options}
+    return write_clip(path, pictures, codec="libx264", options=options, container_format="h264")
+
+
 def planes(picture: av.VideoFrame) -> tuple[Plane, ...]:
     """Copies of the planes of a planar PyAV picture."""
     layout = layout_of(picture.format.name)

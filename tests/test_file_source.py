@@ -8,8 +8,6 @@ import resource
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import av
 import media
@@ -19,7 +17,6 @@ import pytest
 from streams.errors import NoVideoError, SourceError, SourceNotFoundError
 from streams.frame import Frame, Packet
 from streams.sources import FileSource
-from streams.sources.splice import Splicer
 from streams.sources.timing import Timestamps
 
 VARIABLE_PTS = [0, 3003, 3100, 9000, 9001, 20_000, 21_001, 50_000, 50_900, 51_000]
@@ -31,11 +28,6 @@ def at(pictures: list[av.VideoFrame], times: list[int]) -> list[av.VideoFrame]:
     for picture, pts in zip(pictures, times, strict=True):
         picture.pts, picture.time_base = pts, TICK_90K
     return pictures
-
-
-def raw_h264(path: Path, pictures: list[av.VideoFrame], **options: str) -> Path:
-    options = {"preset": "ultrafast", **options}
-    return media.write_clip(path, pictures, codec="libx264", options=options, container_format="h264")
 
 
 @pytest.mark.parametrize("b_frames", ["0", "3"])
@@ -63,7 +55,7 @@ def test_every_frame_that_the_decoder_delays_comes_out(tmp_path: Path) -> None:
 
 
 def test_an_elementary_stream_gets_times_from_its_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = raw_h264(tmp_path / "bare.264", media.pattern(6, 64, 48), **{"x264-params": "bframes=0"})
+    path = media.raw_h264(tmp_path / "bare.264", media.pattern(6, 64, 48), **{"x264-params": "bframes=0"})
     with FileSource(path) as source:
         frames = list(source)
     assert [frame.seconds for frame in frames] == [Fraction(index, 25) for index in range(6)]
@@ -90,67 +82,6 @@ def test_decoding_times_win_over_display_times_that_run_back_and_forth() -> None
     stamps = Timestamps(time_base=Fraction(1, 30))
     guessed = assigned(stamps, [(1, 1, 1), (2, 2, 1), (4, 3, 1), (3, 4, 1), (5, 5, 1), (7, 6, 1), (6, 7, 1), (8, 8, 1)])
     assert guessed == [1, 2, 4, 5, 6, 7, 8, 9]
-
-
-def recording(path: Path, *, sound_seconds: float) -> Path:
-    """Fifty pictures, 40 ms apart and displayed in another order than coded, with sound, as a transport stream."""
-    return media.write_clip(
-        path,
-        media.pattern(50, 64, 48),
-        codec="libx264",
-        time_base=Fraction(1, 25),
-        options={"preset": "veryfast", "bf": "2"},
-        sound_seconds=sound_seconds,
-        sound_codec="mp2",
-        container_format="mpegts",
-    )
-
-
-def joined(tmp_path: Path, *parts: Path) -> Path:
-    path = tmp_path / "joined.ts"
-    path.write_bytes(b"".join(part.read_bytes() for part in parts))
-    return path
-
-
-def test_joined_recordings_go_on_where_the_one_before_ends(tmp_path: Path) -> None:
-    part = recording(tmp_path / "part.ts", sound_seconds=1.9)
-    with FileSource(part) as source:
-        alone = [item for item in source.items() if isinstance(item, Packet)]
-    with FileSource(joined(tmp_path, part, part, part)) as source:
-        items = list(source.items())
-    frames = [item for item in items if isinstance(item, Frame)]
-    assert [frame.pts - frames[0].pts for frame in frames] == [index * 3600 for index in range(150)]
-    assert [index for index, frame in enumerate(frames) if frame.discontinuity] == [50, 100]
-    assert source.repaired_timestamps == 0
-    sound = [item.payload.pts for item in items if isinstance(item, Packet)]
-    assert sound == [packet.payload.pts + 180_000 * index for index in range(3) for packet in alone]
-
-
-def spliced(entries: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(stream, dts) pairs as they come out of a splicer for which stream 0 is the video."""
-    splicer = Splicer(0)
-    packets: list[Any] = [
-        SimpleNamespace(stream_index=stream, pts=dts, dts=dts, duration=40, time_base=media.TICK)
-        for stream, dts in entries
-    ]
-    placed = [ready for packet in packets for ready in splicer.place(packet)] + splicer.flush()
-    return [(packet.stream_index, packet.dts) for packet in placed]
-
-
-def test_a_stream_that_begins_anew_before_the_video_waits_for_it() -> None:
-    given = [(0, 400), (1, 400), (1, 0), (0, 440), (1, 40), (0, 0), (0, 40)]
-    assert spliced(given) == [(0, 400), (1, 400), (0, 440), (1, 480), (1, 520), (0, 480), (0, 520)]
-
-
-def test_a_sparse_stream_moves_with_the_video_though_it_never_steps_back() -> None:
-    given = [(2, 1000), (0, 4000), (0, 0), (2, 3990), (0, 3000), (2, 3000)]
-    assert spliced(given) == [(2, 1000), (0, 4000), (0, 4040), (2, 3990), (0, 7040), (2, 7040)]
-
-
-@pytest.mark.parametrize("count", [400, 1000])
-def test_sound_that_begins_anew_alone_keeps_its_times_and_all_of_its_packets(count: int) -> None:
-    entries = [(stream, index % [count, 300][stream] * 40) for index in range(count) for stream in (0, 1)]
-    assert sorted(spliced(entries)) == sorted(entries)
 
 
 def test_other_streams_come_in_file_order_and_untouched(clip: Path) -> None:
@@ -211,75 +142,6 @@ def test_frames_are_views_of_the_decoders_memory(clip: Path) -> None:
         assert np.shares_memory(plane, np.frombuffer(memoryview(theirs), np.uint8))
 
 
-@pytest.fixture(scope="module")
-def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty pictures, 40 ms apart, a key frame every ten, with sound."""
-    path = tmp_path_factory.mktemp("media") / "long.mkv"
-    options = {"preset": "veryfast", "g": "10", "x264-params": "scenecut=0", "qp": "0"}
-    return media.write_clip(path, media.pattern(60, 64, 48), codec="libx264", options=options, sound_seconds=2.4)
-
-
-@pytest.mark.parametrize("start", [0.04, 0.4, 1.0, 1.23, 2.3])
-def test_a_start_is_met_to_the_frame_and_moves_the_clock(long_clip: Path, start: float) -> None:
-    with FileSource(long_clip) as whole:
-        reference = list(whole)
-    with FileSource(long_clip, start_seconds=start) as source:
-        items = list(source.items())
-    frames = [item for item in items if isinstance(item, Frame)]
-    expected = [frame for frame in reference if frame.seconds >= Fraction(start).limit_denominator(1000)]
-    assert [frame.pts + expected[0].pts for frame in frames] == [frame.pts for frame in expected]
-    assert frames[0].pts == 0
-    assert all(map(np.array_equal, frames[0].planes, expected[0].planes))
-    sound = [item.payload for item in items if isinstance(item, Packet)]
-    assert 0 <= sound[0].pts * sound[0].time_base < Fraction(21, 1000)
-
-
-def test_a_duration_ends_pictures_and_sound_together(long_clip: Path) -> None:
-    with FileSource(long_clip, start_seconds=0.8, duration_seconds=0.6) as source:
-        assert (source.info.frames, source.info.duration_seconds) == (15, pytest.approx(0.6))
-        items = list(source.items())
-    assert sum(isinstance(item, Frame) for item in items) == 15
-    sound = [item.payload.pts * item.payload.time_base for item in items if isinstance(item, Packet)]
-    assert Fraction(57, 100) < sound[-1] < Fraction(60, 100)
-
-
-def test_a_frame_limit_stops_the_source(long_clip: Path) -> None:
-    with FileSource(long_clip, max_frames=7) as source:
-        assert source.info.frames == 7
-        assert [frame.pts for frame in source] == [index * 40 for index in range(7)]
-
-
-def test_a_part_of_a_stream_without_times_is_found_by_decoding(tmp_path: Path) -> None:
-    path = raw_h264(tmp_path / "bare.264", media.pattern(20, 64, 48))
-    with FileSource(path, start_seconds=0.4, duration_seconds=0.2) as source:
-        assert [frame.seconds for frame in source] == [Fraction(index, 25) for index in range(5)]
-
-
-def test_chapters_are_cut_with_the_part(long_clip: Path, tmp_path: Path) -> None:
-    path = tmp_path / "chapters.mkv"
-    with av.open(str(long_clip)) as given, av.open(str(path), "w") as output:
-        stream = output.add_stream_from_template(given.streams.video[0])
-        marks = [(0, 1000, "one"), (1000, 2000, "two"), (2000, 2400, "three")]
-        output.set_chapters(
-            [
-                {"id": index, "start": start, "end": end, "time_base": media.TICK, "metadata": {"title": title}}
-                for index, (start, end, title) in enumerate(marks)
-            ]
-        )
-        for packet in given.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                output.mux(packet)
-    with FileSource(path) as source:
-        assert len(source.info.chapters) == 3
-    with FileSource(path, start_seconds=1.2, duration_seconds=1.0) as source:
-        spans = [
-            (c["metadata"]["title"], float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]))
-            for c in source.info.chapters
-        ]
-    assert spans == [("two", 0, pytest.approx(0.8)), ("three", pytest.approx(0.8), pytest.approx(1.0))]
-
-
 @pytest.mark.parametrize(
     "option",
     [
@@ -295,16 +157,11 @@ def test_options_out_of_range_are_refused(clip: Path, option: dict[str, object])
         FileSource(clip, **option)
 
 
-def test_a_start_after_the_end_is_refused(clip: Path) -> None:
-    with pytest.raises(SourceError, match="no picture at or after 9 s"):
-        FileSource(clip, start_seconds=9)
-
-
 def test_a_size_that_changes_on_the_way_is_scaled_to_the_first(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    parts = [raw_h264(tmp_path / f"{width}.264", media.pattern(4, width, 48)) for width in (64, 96, 64, 128)]
+    parts = [media.raw_h264(tmp_path / f"{width}.264", media.pattern(4, width, 48)) for width in (64, 96, 64, 128)]
     path = tmp_path / "joined.264"
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     with FileSource(path) as source:
@@ -369,8 +226,8 @@ def test_memory_stays_flat_through_every_stage(tmp_path: Path) -> None:
 
 
 def test_whole_pictures_pass_the_deinterlacer_untouched(tmp_path: Path) -> None:
-    woven = raw_h264(tmp_path / "woven.264", media.pattern(3, 64, 64), **{"x264-params": "tff=1"})
-    whole = raw_h264(tmp_path / "whole.264", media.pattern(5, 64, 64))
+    woven = media.raw_h264(tmp_path / "woven.264", media.pattern(3, 64, 64), **{"x264-params": "tff=1"})
+    whole = media.raw_h264(tmp_path / "whole.264", media.pattern(5, 64, 64))
     path = tmp_path / "mixed.264"
     path.write_bytes(woven.read_bytes() + whole.read_bytes())
     with FileSource(path, deinterlace="auto") as source, FileSource(path, deinterlace="off") as reference:

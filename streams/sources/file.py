@@ -140,6 +140,7 @@ class FileSource(Source):
         info = describe(self._reader.container, stream, first, self._form)
         self._timestamps = Timestamps(time_base=info.time_base, frame_seconds=1 / info.rate if info.rate else None)
         self._turn = self._choose_turn(info) if rotate else Turn()
+        self._part.rate = info.rate
         self.info = self._part.adapt(self._turned(info) if self._turn else info)
         self._entries = self._from_first_kept()
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.stream import Disposition
 
 from streams.errors import SourceError
 from streams.sources.base import SourceInfo
@@ -18,7 +19,8 @@ class Part:
     """From ``start`` on for ``length`` seconds, and at most ``max_frames`` pictures.
 
     Times of the input count from its first picture, ``origin``. Where a start is given, all streams move by the time
-    of the first picture kept (``shift``), each by whole ticks of its own.
+    of the first picture kept (``shift``), each by whole ticks of its own. ``rate``, pictures per second, says when a
+    number of pictures will be over, where it is known.
     """
 
     start: Fraction = Fraction(0)
@@ -26,7 +28,9 @@ class Part:
     max_frames: int | None = None
     origin: Fraction = Fraction(0)
     shift: Fraction = Fraction(0)
+    rate: Fraction | None = None
     frames: int = 0
+    reached: Fraction | None = None
     last: Fraction | None = None
 
     @classmethod
@@ -54,6 +58,15 @@ class Part:
             ends.append(self.begin + self.length)
         return min(ends, default=None)
 
+    @property
+    def expected_end(self) -> Fraction | None:
+        """Like ``end``, but where only a number of pictures is given, when they will be over at the usual rate."""
+        if self.max_frames is None or self.last is not None or not self.rate:
+            return self.end
+        first = self.shift if self.start else self.origin
+        expected = (first if self.reached is None else self.reached) + (self.max_frames - self.frames) / self.rate
+        return expected if self.end is None else min(expected, self.end)
+
     def ends_before(self, seconds: Fraction) -> bool:
         """Whether a picture at this time comes after the part."""
         full = self.max_frames is not None and self.frames >= self.max_frames
@@ -62,16 +75,20 @@ class Part:
     def count(self, end_seconds: Fraction) -> None:
         """Note that a picture, shown until ``end_seconds``, was given out."""
         self.frames += 1
+        self.reached = end_seconds
         if self.max_frames is not None and self.frames >= self.max_frames:
             self.last = end_seconds
 
     def move(self, packet: av.Packet[Any]) -> bool:
-        """Put a packet of another stream on the clock of the part; False if it lies outside."""
+        """Put a packet of another stream on the clock of the part; False if it lies outside (no cover picture does)."""
+        if packet.stream.disposition & Disposition.attached_pic:
+            packet.pts = packet.dts = 0
+            return True
         base = packet.time_base
         ticks = packet.pts if packet.pts is not None else packet.dts
         if ticks is not None:
-            seconds = ticks * base
-            if (self.shift and seconds < self.shift) or (self.end is not None and seconds >= self.end):
+            seconds, end = ticks * base, self.expected_end
+            if (self.start and seconds < self.shift) or (end is not None and seconds >= end):
                 return False
         if shift := round(self.shift / base):
             packet.pts = None if packet.pts is None else packet.pts - shift
@@ -87,8 +104,16 @@ class Part:
             frames = round(duration * info.rate) if duration is not None and info.rate else None
         if self.max_frames is not None:
             frames = min(self.max_frames, frames) if frames is not None else self.max_frames
-        chapters = _trimmed(info.chapters, self.begin, self.end) if self.start else info.chapters
-        return replace(info, duration_seconds=duration, frames=frames, chapters=chapters)
+        return replace(info, duration_seconds=duration, frames=frames, chapters=self._chapters(info))
+
+    def _chapters(self, info: SourceInfo) -> tuple[Any, ...]:
+        end = self.end
+        if self.max_frames is not None and info.rate:
+            limit = self.begin + self.max_frames / info.rate
+            end = limit if end is None else min(end, limit)
+        if not self.start and end is None:
+            return info.chapters
+        return _trimmed(info.chapters, self.begin if self.start else Fraction(0), end)
 
 
 def _exact(seconds: float) -> Fraction:
