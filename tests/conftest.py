@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import media
@@ -23,3 +25,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve pictures of 64×48 at 25 a second, lossless, with half a second of sound: a Matroska file to read only."""
     path = tmp_path_factory.mktemp("media") / "clip.mkv"
     return media.write_clip(path, media.pattern(12, 64, 48), sound_seconds=0.48)
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> Iterator[None]:
+    """Undo what the command line does to the loggers when a test calls it in this process."""
+    loggers = [logging.getLogger(name) for name in ("vsr", "streams")]
+    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
