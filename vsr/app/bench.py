@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 Plane = npt.NDArray[np.uint8]
 _PRESET, _CRF = "veryfast", 18
 _WARM_UP_FRAMES = 8
-_REPEATS = 20
+_REPEATS = 42
 
 
 def bench_speed(
