@@ -124,7 +124,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument("--most-pixels", type=int, metavar="N", help="only as many frames as hold N samples together")
     options = parser.parse_args(arguments)
-    logging.disable(logging.WARNING)
+    logging.disable(logging.WARNING)  # the table says it all
+    try:
+        return _compare_all(options)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _compare_all(options: argparse.Namespace) -> int:
     results = []
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(path for path in options.folder.iterdir() if path.is_file()):
