@@ -1,7 +1,7 @@
 """The one door to the pixels: planes in, larger planes out; what is behind it (network, device, tiles) is its affair.
 
 Luma goes through the network, chroma through bicubic interpolation with its siting respected, as in ESPCN's real-time
-design: the eye resolves far less colour than light, and a network on one plane costs a third of one on three.
+design: the eye resolves far less colour than light.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ __all__ = ["Progress", "Report", "upscale_video"]
 
 logger = logging.getLogger(__name__)
 
-_QUEUE_BYTES = 256 << 20
+_QUEUE_BYTES = 96 << 20
 _QUEUE_FRAMES = 8
 _GPU_BATCH = 4
 _STOP_POLL_SECONDS = 0.1

@@ -59,7 +59,7 @@ def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = Fa
 
 _PRECISION_REASONS = {
     "int8": "8-bit weights are shipped, trained with the rounding in the loop",
-    "bf16": "this processor multiplies bf16, and that costs no quality",
+    "bf16": "this processor multiplies bf16",
     "fp16": "half precision, the luma around the network stays fp32",
     "fp32": "nothing faster keeps the quality",
 }

@@ -9,7 +9,7 @@ Where this differs from the paper, and why:
 
 * The branches are folded into one kernel *before* it is applied, in training too: a step costs what a plain 3×3 costs.
   The inner 1×1 convolutions have no bias, which makes the folding exact at the borders.
-* ReLU in place of PReLU: CPU runtimes fuse it into the convolution, and that is a third of the running time.
+* ReLU in place of PReLU: CPU runtimes fuse it into the convolution, PReLU is a pass over memory of its own.
 * The identity that is added to every channel before the shuffle stays a float in the int8 form, so that luma passes
   with all its bits and only what the network adds to it is coarse.
 
@@ -41,7 +41,7 @@ _LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ECBSRConfig:
-    """Shape of the network; the defaults are what measured best for its time on a CPU (docs/performance.md).
+    """Shape of the network; the defaults were chosen by measured time on a CPU (docs/performance.md).
 
     ``trainable_branches`` False builds the folded form.
     """
