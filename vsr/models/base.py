@@ -2,7 +2,8 @@
 
 ``forward`` takes floats N×channels×H×W in [0, 1] and returns N×channels×rH×rW, not clamped; it pads by itself, so that
 any H and W from 1 upwards work. Luma networks (``channels`` 1) expect the Y of limited range as stored, 16..235 over
-255: the range that the papers train and test on. Other ranges are mapped there by :class:`vsr.Upscaler`.
+255: the range that the papers train and test on. Networks of three channels expect R, G and B over the whole of [0, 1],
+not linearised. Other numbers are mapped there by :class:`vsr.Upscaler`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
+
+# Side of the picture that multiplications are counted on: small, and a multiple of nothing odd.
+_COUNTED_SIDE = 8
 
 
 class Network(nn.Module):
@@ -30,6 +34,11 @@ class Network(nn.Module):
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """N×channels×H×W in [0, 1] to N×channels×rH×rW."""
+
+    @property
+    def overlap(self) -> int:
+        """Input samples that a tile is larger by on each side; less than the receptive field where its rim is idle."""
+        return self.receptive_field
 
     def folded(self) -> Network:
         """The same function with everything that only training needs folded away; itself where there is nothing."""
@@ -51,9 +60,25 @@ class SubpixelNetwork(Network):
         return torch.nn.functional.pixel_shuffle(self.subpixels(x), self.scale)
 
 
-def macs_per_input_sample(network: nn.Module) -> int:
-    """Multiplications per luma sample of the input, all convolutions at input resolution."""
-    return sum(layer.weight.numel() // layer.groups for layer in network.modules() if isinstance(layer, nn.Conv2d))
+@torch.no_grad()
+def macs_per_input_sample(network: Network) -> int:
+    """Multiplications of all trained convolutions per place of the input, those behind an upsampling r² times."""
+    counted = 0
+
+    def count(layer: nn.Module, _: object, result: Tensor) -> None:
+        nonlocal counted
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        counted += weight[0].numel() * result[0].numel()
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    try:
+        parameter = next(network.parameters(), torch.zeros(()))
+        network(parameter.new_zeros(1, network.channels, _COUNTED_SIDE, _COUNTED_SIDE))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counted // _COUNTED_SIDE**2
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -11,11 +11,24 @@ layer  kernel              activation  output
 3      3×3, 32 → r²        none        H × W × r²
 4      sub-pixel shuffle   none        rH × rW × 1
 =====  ==================  ==========  =================
+
+The wide variant, which many repositories train under the same name, spends sixty times as much:
+
+=====  ==================  ==========  =================
+layer  kernel              activation  output
+=====  ==================  ==========  =================
+1      5×5, 1 → 512        ReLU        H × W × 512
+2      3×3, 512 → 256      ReLU        H × W × 256
+3      3×3, 256 → 64       ReLU        H × W × 64
+4      3×3, 64 → r²        none        H × W × r²
+5      sub-pixel shuffle   none        rH × rW × 1
+=====  ==================  ==========  =================
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +89,29 @@ class ESPCN(SubpixelNetwork):
             first.bias[0] = -0.5  # luma, centred on zero, where tanh is straight
             last.bias.fill_(0.5)
             last.weight[:, 0, 1, 1] += 1.15  # makes up for what two tanh take off
+
+    def subpixels(self, x: Tensor) -> Tensor:
+        """N×1×H×W in [0, 1] to N×r²×H×W."""
+        channels: Tensor = self.body(x)
+        return channels
+
+
+class WideESPCN(SubpixelNetwork):
+    """The wide variant on luma, (5, 512), (3, 256), (3, 64), (3, r²), orthogonal weights to start from."""
+
+    def __init__(self, *, scale: int = 2, widths: tuple[int, ...] = (512, 256, 64)) -> None:
+        super().__init__()
+        self.scale = scale
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise((1, *widths, scale**2)):
+            side = 3 if layers else 5
+            conv = nn.Conv2d(inputs, outputs, side, padding=side // 2)
+            nn.init.orthogonal_(conv.weight, nn.init.calculate_gain("relu") if outputs != scale**2 else 1.0)
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+            layers += [conv, nn.ReLU()]
+        self.body = nn.Sequential(*layers[:-1])
+        self.receptive_field = len(widths) + 2
 
     def subpixels(self, x: Tensor) -> Tensor:
         """N×1×H×W in [0, 1] to N×r²×H×W."""
