@@ -54,8 +54,8 @@ class SRCNN(Network):
         self.enlarge = Interpolation(config.scale, kernel="bicubic")
         self.conv1, self.conv2, self.conv3 = _layers(config, outputs=1)
         reach = 4 + config.middle // 2 + 2
-        # The first of the r samples of a place sees furthest back, in whole places and what bicubic adds.
-        self.receptive_field = -(-reach // config.scale) + self.enlarge.receptive_field
+        # The first of a place's r samples sees furthest back: to the cubic taps of the sample ``reach`` ahead of it.
+        self.receptive_field = 1 - (1 - 2 * reach - config.scale) // (2 * config.scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """N×1×H×W in [0, 1] to N×1×rH×rW."""
