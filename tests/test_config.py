@@ -43,7 +43,8 @@ def test_overrides_win_and_none_leaves_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_that_is_shipped_is_valid(path: Path) -> None:
     config = load_config(path)
-    assert path.stem == ("int8" if config.model.quantize else f"{config.model.name}_x{config.model.scale}")
+    name = f"{config.model.name.replace('-', '_')}_x{config.model.scale}"
+    assert path.stem.replace("_small", "") == ("int8" if config.model.quantize else name)
 
 
 def test_there_are_recipes() -> None:

@@ -1,4 +1,4 @@
-"""Pictures as pairs of luma, small and large: what networks learn from and are judged by."""
+"""Pictures in pairs, small and large: what networks learn from and are judged by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
+from torch import Tensor
 
 from vsr.colour import rgb_to_luma
 from vsr.errors import DataError
@@ -52,21 +54,45 @@ def crop_to_multiple(image: npt.NDArray[np.uint8], scale: int) -> npt.NDArray[np
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Luma of one picture: ``low`` uint8 H×W and ``high`` uint8 rH×rW."""
+    """One picture twice: ``low`` uint8 H×W luma or H×W×3 RGB, and ``high``, r times as many rows and columns."""
 
     low: npt.NDArray[np.uint8]
     high: npt.NDArray[np.uint8]
 
 
-def make_pair(rgb: npt.NDArray[np.uint8], scale: int) -> Pair:
-    """Degrade as the papers do: antialiased bicubic in RGB, rounded to 8 bit, then luma of both."""
+def make_pair(rgb: npt.NDArray[np.uint8], scale: int, *, channels: int = 1) -> Pair:
+    """Degrade as the papers do: antialiased bicubic in RGB, rounded to 8 bit.
+
+    Args:
+        rgb: uint8 H×W×3, cut to a multiple of the scale.
+        scale: r.
+        channels: 3 leaves both RGB, 1 takes the luma of both.
+    """
     high = crop_to_multiple(rgb, scale)
-    return Pair(rgb_to_luma(imresize(high, scale=1 / scale)), rgb_to_luma(high))
+    low = imresize(high, scale=1 / scale)
+    return Pair(low, high) if channels == 3 else Pair(rgb_to_luma(low), rgb_to_luma(high))
 
 
-def load_pairs(paths: Sequence[Path], scale: int) -> Iterator[Pair]:
+def load_pairs(paths: Sequence[Path], scale: int, *, channels: int = 1) -> Iterator[Pair]:
     """Read and degrade pictures one by one; those smaller than 16 low-resolution samples are passed over."""
     for path in paths:
         rgb = read_rgb(path)
         if min(rgb.shape[:2]) >= 16 * scale:
-            yield make_pair(rgb, scale)
+            yield make_pair(rgb, scale, channels=channels)
+
+
+def to_tensor(image: npt.NDArray[np.uint8]) -> Tensor:
+    """uint8 H×W or H×W×3 to float 1×C×H×W in [0, 1]."""
+    planes = np.ascontiguousarray(image[None] if image.ndim == 2 else image.transpose(2, 0, 1))
+    return torch.from_numpy(planes).float().div(255)[None]
+
+
+def to_image(tensor: Tensor) -> npt.NDArray[np.uint8]:
+    """Float 1×C×H×W in [0, 1] to uint8 H×W or H×W×3, rounded and clamped."""
+    numbers: npt.NDArray[np.uint8] = tensor[0].float().mul(255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return numbers[0] if len(numbers) == 1 else numbers.transpose(1, 2, 0)
+
+
+def luma_of(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The luma of H×W×3 RGB; H×W is luma already."""
+    return image if image.ndim == 2 else rgb_to_luma(image)

@@ -20,13 +20,15 @@ class ModelConfig:
     """Which network, and where it starts.
 
     ``init`` is a weight file, or shipped weights by name and scale (``"ecbsr:2"``); layers that fit are taken over.
-    ``quantize`` trains with 8-bit rounding in the loop.
+    ``quantize`` trains with 8-bit rounding in the loop. ``options`` choose the shape of networks that have a choice
+    (``vsr models``): ``blocks``, ``width``, ….
     """
 
     name: str = "ecbsr"
     scale: int = 2
     init: str | None = None
     quantize: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,10 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} is a section, got {value!r}")
         return build(typing.cast(type, hint), value, where=where)
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} is a section, got {value!r}")
+        return dict(value)
     allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if float in allowed and type(value) is int:
         value = float(value)

@@ -1,10 +1,11 @@
-"""Pairs of luma kept in memory, and patches cut from them by the thousand."""
+"""Pairs of pictures kept in memory, and patches cut from them by the thousand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ class Patches:
     """Random patches out of pairs that stay in memory, all cut by one indexing operation.
 
     Args:
-        pairs: at least one, each ``low`` at least ``patch`` in both directions (others are left out).
+        pairs: all luma or all RGB; those whose ``low`` is smaller than ``patch`` in a direction are left out.
         scale: of the pairs.
         patch: side of a patch in low-resolution samples.
         candidates: places drawn for each patch; the one with the largest variance is taken.
@@ -29,19 +30,19 @@ class Patches:
     def __init__(
         self, pairs: Sequence[Pair], *, scale: int, patch: int, candidates: int = 1, device: torch.device | None = None
     ) -> None:
-        pairs = [pair for pair in pairs if min(pair.low.shape) >= patch]
+        pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= patch]
         if not pairs:
             raise DataError(f"no picture is as large as a patch of {patch * scale}×{patch * scale}")
         self.scale, self.patch, self.candidates = scale, patch, candidates
-        self.low = torch.from_numpy(np.concatenate([pair.low.ravel() for pair in pairs])).to(device)
-        self.high = torch.from_numpy(np.concatenate([pair.high.ravel() for pair in pairs])).to(device)
-        shapes = np.array([pair.low.shape for pair in pairs])
+        self.low = _flat([pair.low for pair in pairs]).to(device)
+        self.high = _flat([pair.high for pair in pairs]).to(device)
+        shapes = np.array([pair.low.shape[:2] for pair in pairs])
         sizes = shapes.prod(axis=1)
         self.shapes = torch.from_numpy(shapes)
         self.starts = torch.from_numpy(np.concatenate([[0], np.cumsum(sizes)[:-1]]))
 
     def sample(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw ``count`` patches: floats N×1×p×p and N×1×rp×rp in [0, 1].
+        """Draw ``count`` patches: floats N×C×p×p and N×C×rp×rp in [0, 1].
 
         Every picture is drawn equally often, whatever its size, and all patches of one draw are turned and mirrored
         alike.
@@ -62,12 +63,24 @@ class Patches:
         return _dihedral(low, turn).contiguous(), _dihedral(high, turn).contiguous()
 
 
+def _flat(images: Sequence[npt.NDArray[np.uint8]]) -> Tensor:
+    """Pictures one after the other, C×samples: one channel of all, then the next."""
+    channels = 1 if images[0].ndim == 2 else images[0].shape[2]
+    result = np.empty((channels, sum(image.size for image in images) // channels), np.uint8)
+    place = 0
+    for image in images:
+        end = place + image.size // channels
+        result[:, place:end] = image.reshape(-1, channels).T
+        place = end
+    return torch.from_numpy(result)
+
+
 def _windows(flat: Tensor, start: Tensor, width: Tensor, place: Tensor, side: int) -> Tensor:
-    """Square windows out of pictures that lie one after the other in ``flat``, as floats N×1×side×side in [0, 1]."""
+    """Square windows out of pictures that lie one after the other in ``flat``, as floats N×C×side×side in [0, 1]."""
     steps = torch.arange(side)
     rows = (start + place[:, 0] * width)[:, None] + steps * width[:, None]
-    index = (rows + place[:, 1, None])[:, :, None] + steps
-    return (flat[index.to(flat.device)].float() / 255.0).unsqueeze(1)
+    index = ((rows + place[:, 1, None])[:, :, None] + steps).to(flat.device)
+    return torch.stack([channel[index] for channel in flat], dim=1).float() / 255.0
 
 
 def _dihedral(x: Tensor, turn: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The training loop of luma networks: patches in, averaged weights out; an interruption costs one epoch at most."""
+"""The training loop: patches in, averaged weights out; an interruption costs one epoch at most."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vsr.metrics import psnr
 from vsr.models import build_network, model_spec
 from vsr.models.base import Network
 from vsr.models.quantized import calibrate, quantize
-from vsr.pairs import Pair, find_images, load_pairs
+from vsr.pairs import Pair, find_images, load_pairs, luma_of, to_image, to_tensor
 from vsr.training.config import TrainConfig
 from vsr.training.data import Patches
 from vsr.training.samples import sample_grid
@@ -71,11 +71,12 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
         training, validation = split(find_images(Path(config.data.folder)), config.data.holdout_every)
-        self.validation = list(load_pairs(validation, config.model.scale))
+        channels = self._build().channels
+        self.validation = list(load_pairs(validation, config.model.scale, channels=channels))
         if not self.validation:
             raise DataError(f"every picture kept for validation is too small: {', '.join(map(str, validation[:4]))}")
         self.patches = Patches(
-            list(load_pairs(tqdm(training, "pictures", disable=None, leave=False), config.model.scale)),
+            list(load_pairs(_shown(training), config.model.scale, channels=channels)),
             scale=config.model.scale,
             patch=config.data.patch,
             candidates=config.data.candidates,
@@ -121,6 +122,8 @@ class Trainer:
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
+            for same, buffer in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                same.copy_(buffer)
         return loss.detach()
 
     def _end_of_epoch(self, loss: float, bar: tqdm[Any]) -> None:
@@ -148,9 +151,13 @@ class Trainer:
             )
         self._save()
 
+    def _build(self) -> Network:
+        model = self.config.model
+        return build_network(model.name, scale=model.scale, options=model.options)
+
     def _make_network(self) -> Network:
         model = self.config.model
-        network = build_network(model.name, scale=model.scale)
+        network = self._build()
         if model.init:
             network = start_from(network, model.init)
         if model.quantize:
@@ -160,7 +167,7 @@ class Trainer:
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
     def _averaged(self) -> Network:
-        return copy.deepcopy(self.network).requires_grad_(False)
+        return copy.deepcopy(self.network).requires_grad_(False).eval()
 
     def _save(self) -> None:
         state = {
@@ -231,15 +238,20 @@ def validate(network: Network, pairs: list[Pair], device: torch.device) -> float
     """Mean PSNR in dB over the luma of whole pictures, a border of ``scale`` samples left out."""
     values = []
     for pair in pairs:
-        low = torch.from_numpy(pair.low).to(device).float().div(255)[None, None]
-        high = network(low).mul(255).round().clamp(0, 255).to(torch.uint8)[0, 0].cpu().numpy()
-        values.append(psnr(high, pair.high, border=network.scale))
+        high = to_image(network(to_tensor(pair.low).to(device)))
+        values.append(psnr(luma_of(high), luma_of(pair.high), border=network.scale))
     return float(np.mean(values))
 
 
 def exported(network: Network) -> dict[str, Tensor]:
     """The weights to ship: folded, on the CPU, contiguous."""
     return {name: value.detach().cpu().contiguous() for name, value in network.folded().state_dict().items()}
+
+
+def _shown(paths: Sequence[Path]) -> Sequence[Path]:
+    """The paths, with a bar for people while they are gone through."""
+    bar: Sequence[Path] = tqdm(paths, "pictures", disable=None, leave=False)
+    return bar
 
 
 def _device(name: str) -> str:
@@ -250,7 +262,7 @@ def _check(config: TrainConfig) -> None:
     if not model_spec(config.model.name).trained:
         raise ConfigError(f"got model.name = {config.model.name!r}, which has no weights to train")
     # An impossible scale is better known before all pictures are read.
-    build_network(config.model.name, scale=config.model.scale)
+    build_network(config.model.name, scale=config.model.scale, options=config.model.options)
     kind = config.device.partition(":")[0]
     if kind not in ("auto", "cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
         raise ConfigError(f"got device = {config.device!r}, allowed are auto, cpu and, where there is one, cuda")
