@@ -17,8 +17,8 @@ from vsr.models.base import Network
 
 # The networks of RGB are built small: the contract that is tested does not depend on their size.
 SMALL = {
-    **dict.fromkeys(("srresnet", "srresnet-y", "srgan"), {"blocks": 1, "width": 8}),
-    **dict.fromkeys(("rrdb", "esrgan"), {"blocks": 1, "width": 8, "growth": 4}),
+    **{name: {"blocks": 1, "width": 8} for name in ("srresnet", "srresnet-y", "srgan")},
+    **{name: {"blocks": 1, "width": 8, "growth": 4} for name in ("rrdb", "esrgan")},
 }
 
 # The networks here are tiny: a second thread costs more than it brings.
@@ -64,7 +64,7 @@ def network(name: str, scale: int, *, seed: int = 0) -> Network:
 def loud(net: N, *, amount: float = 0.03) -> N:
     """Add noise to all weights: deep networks begin with their blocks silent, and what is silent cannot be tested."""
     for parameter in net.parameters():
-        parameter += amount * torch.randn_like(parameter)
+        parameter.add_(torch.randn_like(parameter), alpha=amount)
     return net
 
 

@@ -127,16 +127,23 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
 )
 
 
-def model_spec(name: str) -> ModelSpec:
+def model_spec(name: str, *, scale: int | None = None) -> ModelSpec:
     """Look a network up.
 
+    Args:
+        name: of the registry.
+        scale: one that it must have, if given.
+
     Raises:
-        UnknownModelError: there is none of that name.
+        UnknownModelError: there is none of that name, or not for that scale.
     """
     try:
-        return MODELS[name]
+        spec = MODELS[name]
     except KeyError:
         raise UnknownModelError(f"got model {name!r}, allowed are {', '.join(MODELS)}; see 'vsr models'") from None
+    if scale is not None and scale not in spec.scales:
+        raise UnknownModelError(f"got scale {scale} for {name}, allowed are {', '.join(map(str, spec.scales))}")
+    return spec
 
 
 def build_network(name: str, *, scale: int, options: Mapping[str, Any] | None = None) -> Network:
@@ -150,9 +157,7 @@ def build_network(name: str, *, scale: int, options: Mapping[str, Any] | None = 
     Raises:
         UnknownModelError: no such name, not for that scale, or an option that it does not have.
     """
-    spec = model_spec(name)
-    if scale not in spec.scales:
-        raise UnknownModelError(f"got scale {scale} for {name}, allowed are {', '.join(map(str, spec.scales))}")
+    spec = model_spec(name, scale=scale)
     for option, value in (options or {}).items():
         if option not in spec.options:
             allowed = ", ".join(spec.options) or "none"
