@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -188,7 +188,7 @@ def blur_and_subsample(image: Picture, *, scale: int, sigma: float) -> Picture:
     Returns:
         uint8 H×W×C; beyond the border the edge sample is repeated.
     """
-    result: npt.NDArray[np.floating] = image.astype(np.float64)
+    result: npt.NDArray[np.floating[Any]] = image.astype(np.float64)
     for axis in (0, 1):
         length = image.shape[axis]
         centre = (np.arange(length // scale) + 0.5) * scale - 0.5
@@ -197,7 +197,8 @@ def blur_and_subsample(image: Picture, *, scale: int, sigma: float) -> Picture:
         weight = np.exp(-0.5 * ((index - centre[:, None]) / sigma) ** 2)
         weight /= weight.sum(axis=1, keepdims=True)
         result = resize_axis(result, axis, np.clip(index, 0, length - 1), weight)
-    return np.clip(np.floor(result + 0.5), 0, 255).astype(np.uint8)
+    rounded: Picture = np.clip(np.floor(result + 0.5), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def _through_jpeg(image: Picture, *, quality: int) -> Picture:
