@@ -10,7 +10,7 @@ from skimage import data
 from vsr import Upscaler
 from vsr.colour import rgb_to_luma
 from vsr.errors import DataError
-from vsr.evaluate import Score, evaluate, evaluate_folder, mean
+from vsr.evaluate import Score, evaluate, evaluate_folder, luma_of_enlarged, mean, trials
 from vsr.metrics import psnr, ssim
 from vsr.resample import imresize
 
@@ -34,6 +34,25 @@ def test_the_protocol_step_by_step(folder: Path, scale: int) -> None:
         inner = (slice(scale, -scale), slice(scale, -scale))
         assert score.psnr == psnr(result[inner], rgb_to_luma(rgb)[inner])
         assert score.ssim == ssim(result[inner], rgb_to_luma(rgb)[inner])
+
+
+def test_an_upscaler_is_given_what_its_network_takes(folder: Path) -> None:
+    """A luma network gets luma, also when it comes with its upscaler; one on RGB gets RGB, and its luma is compared."""
+    up = Upscaler("bilinear", device="torch")
+    assert evaluate_folder(up, folder, scale=2) == evaluate_folder(up.luma, folder, scale=2)
+
+    colourful = Upscaler("bilinear", device="torch")
+    colourful.network.channels = 3
+    rgb = np.asarray(Image.open(folder / "a.png"))[:70, :82]
+    low = imresize(rgb, scale=1 / 2)
+    expected = rgb_to_luma(Upscaler("bilinear", device="torch")(low))
+    np.testing.assert_array_equal(luma_of_enlarged(colourful, low), expected)
+
+
+def test_trials_give_both_pictures_whole(folder: Path) -> None:
+    trial = next(trials(Upscaler("nearest", scale=3, device="torch"), [folder / "a.png"], scale=3))
+    assert trial.result.shape == trial.truth.shape == (69, 81)
+    np.testing.assert_array_equal(trial.truth, rgb_to_luma(np.asarray(Image.open(folder / "a.png"))[:69, :81]))
 
 
 def test_pictures_are_scored_one_by_one(folder: Path) -> None:

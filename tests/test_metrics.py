@@ -7,7 +7,7 @@ import pytest
 from pictures import noise, photo
 
 from vsr.errors import PixelError
-from vsr.metrics import psnr, ssim
+from vsr.metrics import gmsd, psnr, ssim
 
 
 def test_psnr_by_hand() -> None:
@@ -51,7 +51,7 @@ def test_ssim_by_its_formula() -> None:
     assert ssim(x.astype(np.uint8), y.astype(np.uint8)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.parametrize("metric", [psnr, ssim, gmsd])
 def test_refuses(metric: object) -> None:
     assert callable(metric)
     with pytest.raises(PixelError, match=r"\(60, 76\) and \(60, 75\)"):
@@ -66,6 +66,24 @@ def test_refuses(metric: object) -> None:
         metric(photo(), photo(), border=-1)
 
 
-def test_ssim_needs_its_window() -> None:
+def test_gmsd_by_hand() -> None:
+    """A step edge against nothing: its gradient is seen in two of the columns, the same in each row."""
+    flat, step = np.full((12, 16), 100, np.uint8), np.full((12, 16), 100, np.uint8)
+    step[:, 8:] = 160
+    similarity = np.ones((4, 6))
+    similarity[:, 2:4] = 170 / (60.0**2 + 170)
+    assert gmsd(step, flat) == pytest.approx(similarity.std())
+    assert gmsd(step, step) == 0
+
+
+def test_gmsd_grows_with_damage() -> None:
+    truth = photo()
+    noise_on = [np.clip(truth + noise(60, 76) / 255 * amount, 0, 255).astype(np.uint8) for amount in (8, 32)]
+    assert 0 < gmsd(noise_on[0], truth) < gmsd(noise_on[1], truth)
+
+
+def test_metrics_need_their_windows() -> None:
     with pytest.raises(PixelError, match="11×11"):
         ssim(photo(20, 20), photo(20, 20), border=5)
+    with pytest.raises(PixelError, match="6×6"):
+        gmsd(photo(10, 10), photo(10, 10), border=3)
