@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import av
@@ -57,6 +58,22 @@ def through_h264(picture: Picture, /, *, crf: int, luma: bool, rng: np.random.Ge
         raise ConfigError(f"cannot compress by libx264 at crf {crf}: {error}; try another crf") from error
     row, column = (start + (FRAMES - 1) * step for start, step, _ in ways)
     return Compressed(_plane(last, 0) if luma else _to_rgb(last), row, column)
+
+
+def coded_luma(pictures: Sequence[Picture], *, crf: int) -> list[Picture]:
+    """Luma of a moving picture after H.264 and back, compressed as :func:`through_h264` does.
+
+    Args:
+        pictures: uint8 H×W each, even sides, limited range; chroma is neutral.
+        crf: 0 to 51.
+
+    Returns:
+        As many, uint8 H×W.
+    """
+    rows, columns = pictures[0].shape
+    neutral = np.full((rows, columns, 2), 128, np.uint8)
+    frames = [_to_frame(np.dstack([picture, neutral]), index) for index, picture in enumerate(pictures)]
+    return [_plane(frame, 0) for frame in _coded(frames, crf=crf)]
 
 
 def _way(length: int, rng: np.random.Generator) -> tuple[int, int, int]:
