@@ -38,9 +38,13 @@ from vsr.models.base import SubpixelNetwork
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ESPCNConfig:
-    """Shape of the network: the widths of its two hidden layers are the paper's."""
+    """Shape of the network: the widths of its two hidden layers are the paper's.
+
+    More than one of ``channels`` is for weights from elsewhere.
+    """
 
     scale: int = 2
+    channels: int = 1
     widths: tuple[int, int] = (64, 32)
 
 
@@ -51,14 +55,14 @@ class ESPCN(SubpixelNetwork):
         super().__init__()
         config = config or ESPCNConfig()
         first, second = config.widths
-        self.scale = config.scale
+        self.scale, self.channels = config.scale, config.channels
         self.receptive_field = 2 + 1 + 1
         self.body = nn.Sequential(
-            nn.Conv2d(1, first, 5, padding=2),
+            nn.Conv2d(config.channels, first, 5, padding=2),
             nn.Tanh(),
             nn.Conv2d(first, second, 3, padding=1),
             nn.Tanh(),
-            nn.Conv2d(second, config.scale**2, 3, padding=1),
+            nn.Conv2d(second, config.channels * config.scale**2, 3, padding=1),
         )
         self.reset_parameters()
 
@@ -91,7 +95,7 @@ class ESPCN(SubpixelNetwork):
             last.weight[:, 0, 1, 1] += 1.15  # makes up for what two tanh take off
 
     def subpixels(self, x: Tensor) -> Tensor:
-        """N×1×H×W in [0, 1] to N×r²×H×W."""
+        """N×channels×H×W in [0, 1] to N×(channels·r²)×H×W."""
         channels: Tensor = self.body(x)
         return channels
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -37,9 +38,13 @@ from vsr.models.interpolation import Interpolation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SRCNNConfig:
-    """Shape of the network: ``middle`` is the side of the second kernel, 1 (9-1-5) or 5 (9-5-5) in the paper."""
+    """Shape of the network: ``middle`` is the side of the second kernel, 1 (9-1-5) or 5 (9-5-5) in the paper.
+
+    More than one of ``channels`` is for weights from elsewhere; the sub-pixel variant has one.
+    """
 
     scale: int = 3
+    channels: int = 1
     widths: tuple[int, int] = (64, 32)
     middle: int = 1
 
@@ -50,16 +55,17 @@ class SRCNN(Network):
     def __init__(self, config: SRCNNConfig | None = None) -> None:
         super().__init__()
         config = config or SRCNNConfig()
-        self.scale = config.scale
+        self.scale, self.channels = config.scale, config.channels
         self.enlarge = Interpolation(config.scale, kernel="bicubic")
-        self.conv1, self.conv2, self.conv3 = _layers(config, outputs=1)
+        self.conv1, self.conv2, self.conv3 = _layers(config, outputs=config.channels)
         reach = 4 + config.middle // 2 + 2
         # The first of a place's r samples sees furthest back: to the cubic taps of the sample ``reach`` ahead of it.
         self.receptive_field = 1 - (1 - 2 * reach - config.scale) // (2 * config.scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """N×1×H×W in [0, 1] to N×1×rH×rW."""
-        features = functional.relu(self.conv1(self.enlarge(x)))
+        """N×channels×H×W in [0, 1] to N×channels×rH×rW."""
+        enlarged = torch.cat([self.enlarge(plane) for plane in torch.split(x, 1, dim=1)], dim=1)
+        features = functional.relu(self.conv1(enlarged))
         result: Tensor = self.conv3(functional.relu(self.conv2(features)))
         return result
 
@@ -84,7 +90,7 @@ class SubpixelSRCNN(SubpixelNetwork):
 def _layers(config: SRCNNConfig, *, outputs: int) -> tuple[nn.Conv2d, nn.Conv2d, nn.Conv2d]:
     """The three convolutions, such that the first unit of each hands luma on."""
     first, second = config.widths
-    conv1 = nn.Conv2d(1, first, 9, padding=4)
+    conv1 = nn.Conv2d(config.channels, first, 9, padding=4)
     conv2 = nn.Conv2d(first, second, config.middle, padding=config.middle // 2)
     conv3 = nn.Conv2d(second, outputs, 5, padding=2)
     hand_on(conv1, 1)

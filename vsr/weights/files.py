@@ -82,13 +82,13 @@ def options_of(state: Mapping[str, Tensor]) -> Options:
     if "head.0.weight" in state:
         norm = any(name.endswith("running_mean") for name in state)
         width = state["head.0.weight"].shape[0]
-        return {"blocks": _count(state, "blocks."), "width": width, "batch_norm": norm}
+        return {"blocks": count(state, "blocks."), "width": width, "batch_norm": norm}
     if "conv_first.weight" in state and "body.0.rdb1.conv1.weight" in state:
         width, growth = state["conv_first.weight"].shape[0], state["body.0.rdb1.conv1.weight"].shape[0]
-        return {"blocks": _count(state, "body."), "width": width, "growth": growth}
+        return {"blocks": count(state, "body."), "width": width, "growth": growth}
     return {}
 
 
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
+def count(state: Mapping[str, Tensor], prefix: str) -> int:
     """How many numbers follow a prefix among the names, from 0 on."""
     return len({name.removeprefix(prefix).partition(".")[0] for name in state if name.startswith(prefix)})
