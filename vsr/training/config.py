@@ -70,6 +70,33 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GanConfig:
+    """A stage against a discriminator; without ``adversarial`` there is none, and the rest says nothing.
+
+    ``adversarial`` is ``"none"``, ``"bce"`` (SRGAN's) or ``"relativistic"`` (ESRGAN's). The network's loss is
+    ``optim.loss`` × ``pixel_weight``, plus the discriminator's feature matching × ``feature_weight``, plus the distance
+    ``vgg_loss`` of VGG19's features × ``vgg_weight``, plus the adversarial loss × ``adversarial_weight``.
+
+    ``vgg`` is a file of torchvision's weights or ``"download"``; ``vgg_layer`` such as ``"conv5_4"``, ahead of its
+    activation, or ``"relu5_4"``. The discriminator has ``discriminator_norm`` ``"batch"``, ``"spectral"`` or
+    ``"none"``, learns at ``discriminator_rate`` along the network's curve, and for the first ``warmup_steps`` alone.
+    """
+
+    adversarial: str = "none"
+    adversarial_weight: float = 1e-3
+    pixel_weight: float = 1.0
+    feature_weight: float = 0.0
+    vgg_weight: float = 0.0
+    vgg_loss: str = "l1"
+    vgg_layer: str = "conv5_4"
+    vgg: str | None = None
+    discriminator_width: int = 64
+    discriminator_norm: str = "batch"
+    discriminator_rate: float = 1e-4
+    warmup_steps: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """One run: its network, data, optimisation, and the folder ``out`` that takes all it writes."""
 
@@ -81,6 +108,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    gan: GanConfig = field(default_factory=GanConfig)
 
 
 def load_config(path: Path, **overrides: Any) -> TrainConfig:

@@ -8,7 +8,8 @@ import json
 import logging
 import math
 import pickle
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from vsr.errors import ConfigError, DataError
@@ -27,6 +27,7 @@ from vsr.models.quantized import calibrate, quantize
 from vsr.pairs import Pair, find_images, load_pairs, luma_of, to_image, to_tensor
 from vsr.training.config import TrainConfig
 from vsr.training.data import Patches
+from vsr.training.losses import LOSSES
 from vsr.training.samples import sample_grid
 from vsr.weights import start_from
 
@@ -35,12 +36,6 @@ log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.jsonl"
 BEST = "best.safetensors"
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": functional.l1_loss,
-    "mse": functional.mse_loss,
-    "charbonnier": lambda x, y: torch.sqrt((x - y) ** 2 + 1e-6).mean(),
-}
 
 
 class Trainer:
@@ -86,6 +81,7 @@ class Trainer:
         self.average = self._averaged()
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.optim.rate)
         self.step, self.best, self.stale = 0, -math.inf, 0
+        self._prepare()
         self.out.mkdir(parents=True, exist_ok=True)
         if (self.out / CHECKPOINT).exists():
             self._restore()
@@ -96,26 +92,34 @@ class Trainer:
         bar = tqdm(total=optim.steps, initial=self.step, disable=None, unit="step", desc=self.out.name)
         while self.step < optim.steps and not (optim.patience and self.stale >= optim.patience):
             until = min(optim.steps, (self.step // optim.steps_per_epoch + 1) * optim.steps_per_epoch)
-            total = torch.zeros((), device=self.device)
-            count = until - self.step
+            seen: dict[str, list[Tensor]] = defaultdict(list)
             while self.step < until:
-                total += self._train_step()
+                for name, value in self._train_step().items():
+                    seen[name].append(value)
                 bar.update()
-            self._end_of_epoch(float(total) / count, bar)
+            self._end_of_epoch({name: float(torch.stack(values).mean()) for name, values in seen.items()}, bar)
         bar.close()
         return self.best
 
-    def _train_step(self) -> Tensor:
-        optim = self.config.optim
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.config)
+    def _prepare(self) -> None:
+        """What another kind of training needs beside the network, before a checkpoint is read."""
+
+    def _train_step(self) -> dict[str, Tensor]:
+        """One more step; returns scalars by name, whose means over an epoch the history keeps, "loss" among them."""
         low, high = self.patches.sample(self.config.data.batch, self.generator)
+        loss = self._pixel_loss(self.network(low), high)
+        self._descend(loss)
+        return {"loss": loss.detach()}
+
+    def _pixel_loss(self, made: Tensor, high: Tensor) -> Tensor:
+        optim = self.config.optim
         last = self.step >= optim.steps * (1 - optim.final_fraction)
-        loss = LOSSES[optim.final_loss if last else optim.loss](self.network(low), high)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip)
-        self.optimizer.step()
+        return LOSSES[optim.final_loss if last else optim.loss](made, high)
+
+    def _descend(self, loss: Tensor) -> None:
+        """Follow a loss with the network, and the network with its average."""
+        optim = self.config.optim
+        follow(loss, self.optimizer, rate=learning_rate(self.step, self.config), clip=optim.clip)
         self.step += 1
         # Early weights are far off; a decay that grows with the step forgets them.
         decay = min(optim.ema, (1 + self.step) / (10 + self.step))
@@ -124,20 +128,19 @@ class Trainer:
                 kept.lerp_(new, 1 - decay)
             for same, buffer in zip(self.average.buffers(), self.network.buffers(), strict=True):
                 same.copy_(buffer)
-        return loss.detach()
 
-    def _end_of_epoch(self, loss: float, bar: tqdm[Any]) -> None:
-        value = validate(self.average, self.validation, self.device)
+    def _end_of_epoch(self, means: dict[str, float], bar: tqdm[Any]) -> None:
         epoch = math.ceil(self.step / self.config.optim.steps_per_epoch)
-        better = value > self.best
+        if not all(map(math.isfinite, means.values())):
+            raise ConfigError(
+                f"training has diverged in epoch {epoch} (loss {means.get('loss')}); lower optim.rate or optim.clip, "
+                "or go on from the epoch before it with --resume"
+            )
+        value = validate(self.average, self.validation, self.device)
+        better = self._better(value)
         self.stale = 0 if better else self.stale + 1
-        row = {
-            "epoch": epoch,
-            "step": self.step,
-            "loss": loss,
-            "psnr": value,
-            "rate": learning_rate(self.step, self.config),
-        }
+        rate = learning_rate(self.step, self.config)
+        row = {"epoch": epoch, "step": self.step, **means, "psnr": value, "rate": rate}
         with (self.out / HISTORY).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         bar.set_postfix(psnr=f"{value:.3f}")
@@ -150,6 +153,10 @@ class Trainer:
                 self.out / f"sample_{epoch:04d}.png"
             )
         self._save()
+
+    def _better(self, value: float) -> bool:
+        """Whether the average is to be kept, at this validation PSNR."""
+        return value > self.best
 
     def _build(self) -> Network:
         model = self.config.model
@@ -169,8 +176,9 @@ class Trainer:
     def _averaged(self) -> Network:
         return copy.deepcopy(self.network).requires_grad_(False).eval()
 
-    def _save(self) -> None:
-        state = {
+    def _state(self) -> dict[str, Any]:
+        """All that the run depends on."""
+        return {
             "config": dataclasses.asdict(self.config),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -178,8 +186,18 @@ class Trainer:
             "generator": self.generator.get_state(),
             "place": {"step": self.step, "best": self.best, "stale": self.stale},
         }
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        place = state["place"]
+        self.step, self.best, self.stale = place["step"], place["best"], place["stale"]
+
+    def _save(self) -> None:
         temporary = self.out / (CHECKPOINT + ".new")
-        torch.save(state, temporary)
+        torch.save(self._state(), temporary)
         temporary.replace(self.out / CHECKPOINT)
 
     def _restore(self) -> None:
@@ -190,8 +208,10 @@ class Trainer:
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             raise ConfigError(f"cannot resume from {path}, it is damaged; start anew without --resume") from error
         wanted = dataclasses.asdict(self.config)
+        # A section that came later than the checkpoint is as if it had been left out.
+        earlier = {**dataclasses.asdict(TrainConfig()), **state["config"]}
         # These say where and how it runs; the rest is what the run is.
-        differing = {key for key in wanted if wanted[key] != state["config"].get(key)} - {
+        differing = {key for key in wanted if wanted[key] != earlier[key]} - {
             "out",
             "device",
             "sample_every",
@@ -201,12 +221,7 @@ class Trainer:
                 f"{path} was made with other settings ({', '.join(sorted(differing))}); "
                 "give another out folder, or start anew without --resume"
             )
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
-        place = state["place"]
-        self.step, self.best, self.stale = place["step"], place["best"], place["stale"]
+        self._load_state(state)
         kept = [row for row in rows if json.loads(row)["step"] <= self.step]
         (self.out / HISTORY).write_text("".join(row + "\n" for row in kept), encoding="utf-8")
         log.info("resumed %s at step %d", self.out, self.step)
@@ -223,6 +238,17 @@ def split(paths: Sequence[Path], holdout_every: int) -> tuple[list[Path], list[P
     every = min(holdout_every, len(paths))
     training = [path for number, path in enumerate(paths, start=1) if number % every]
     return training, list(paths[every - 1 :: every])
+
+
+def follow(loss: Tensor, optimizer: torch.optim.Optimizer, *, rate: float, clip: float) -> None:
+    """One step of an optimiser down a loss, its gradient bounded by ``clip``."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(parameters, clip)
+    optimizer.step()
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

@@ -34,11 +34,13 @@ class AdversarialLoss:
     """The two sides of a game on logits (N) of true and of generated pictures, given in this order.
 
     ``discriminator`` is small when it tells them apart; ``generator`` when it does not. Each side's caller keeps the
-    other side's gradients out.
+    other side's gradients out. ``beliefs`` are what the discriminator believes: how probably each of the true, and each
+    of the generated pictures is true (N each), or, if it compares them, truer than those of the other kind.
     """
 
     discriminator: PairLoss
     generator: PairLoss
+    beliefs: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def _bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -50,6 +52,10 @@ def _bce_generator(real: Tensor, fake: Tensor) -> Tensor:
     return functional.softplus(-fake).mean()
 
 
+def _bce_beliefs(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.sigmoid(real), torch.sigmoid(fake)
+
+
 def _relativistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * _bce_discriminator(real - fake.mean(), fake - real.mean())
 
@@ -58,10 +64,14 @@ def _relativistic_generator(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * _bce_discriminator(fake - real.mean(), real - fake.mean())
 
 
+def _relativistic_beliefs(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    return _bce_beliefs(real - fake.mean(), fake - real.mean())
+
+
 ADVERSARIAL: Mapping[str, AdversarialLoss] = MappingProxyType(
     {
-        "bce": AdversarialLoss(_bce_discriminator, _bce_generator),
-        "relativistic": AdversarialLoss(_relativistic_discriminator, _relativistic_generator),
+        "bce": AdversarialLoss(_bce_discriminator, _bce_generator, _bce_beliefs),
+        "relativistic": AdversarialLoss(_relativistic_discriminator, _relativistic_generator, _relativistic_beliefs),
     }
 )
 """``bce``: SRGAN's, -log D(real) - log(1 - D(fake)) against the non-saturating -log D(fake).
