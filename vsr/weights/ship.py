@@ -8,32 +8,45 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import logging
 import shutil
+import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from vsr.evaluate import evaluate_folder, mean
-from vsr.models import build_network
-from vsr.models.base import macs_per_input_sample, parameter_count
+import numpy as np
+from safetensors.torch import save_file
+
+from vsr.evaluate import trials
+from vsr.metrics import psnr, ssim
+from vsr.models import build_network, model_spec
+from vsr.models.base import Network, macs_per_input_sample, parameter_count
+from vsr.niqe import niqe
+from vsr.pairs import find_images
 from vsr.upscaler import Upscaler
-from vsr.weights import index, load_file_as
+from vsr.weights import WeightsInfo, index
+from vsr.weights.bundled import bundled_scores
+from vsr.weights.files import load_file_as, options_of, read_tensors
+
+log = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
 _HEAD = "# What each file of weights is, written by 'python -m vsr.weights.ship'; docs/training.md says more.\n"
+# What a set may lose by weights of 16 bits, in dB: less than any table shows.
+_HALF_COSTS = 0.005
+_OPTIONAL = ("options", "niqe", "bundled")
 
 
 def entry(path: Path, *, model: str, scale: int, recipe: str, data: list[str], tests: Path) -> dict[str, Any]:
     """Evaluate weights on every test set below ``tests`` and describe them."""
     network = load_file_as(model, path, scale=scale)
-    precision = "int8" if any("input_scale" in name for name in network.state_dict()) else "fp32"
-    # The reference arithmetic: PyTorch in fp32, which also stands for int8 by rounding as integers do.
-    upscaler = Upscaler(model, scale=scale, network=network, device="torch", precision="fp32")
-    scores = {
-        folder.name: evaluate_folder(upscaler.luma, folder, scale=scale)
-        for folder in sorted(tests.iterdir())
-        if folder.is_dir()
-    }
-    plain = build_network(model, scale=scale).folded()
+    state = network.state_dict()
+    precision = "int8" if any("input_scale" in name for name in state) else "fp32"
+    options = {name: value for name, value in options_of(state).items() if name != "batch_norm"}
+    if not model_spec(model).options:
+        options = {}
+    plain = build_network(model, scale=scale, options=options).folded()
     return {
         "model": model,
         "scale": scale,
@@ -44,22 +57,65 @@ def entry(path: Path, *, model: str, scale: int, recipe: str, data: list[str], t
         "data": data,
         "parameters": parameter_count(plain),
         "macs": macs_per_input_sample(plain),
-        "psnr": {name: round(mean(values).psnr, 3) for name, values in scores.items()},
-        "ssim": {name: round(mean(values).ssim, 4) for name, values in scores.items()},
-        "check": {score.name: round(score.psnr, 3) for score in scores.get("Set5", [])[:2]},
+        **measure(network, tests=tests),
+        "options": options,
     }
 
 
+def measure(network: Network, *, tests: Path) -> dict[str, dict[str, float]]:
+    """Every measure that the index has of a network.
+
+    Args:
+        network: folded.
+        tests: a folder with one folder of pictures per test set.
+    """
+    upscaler = reference(network)
+    measures: dict[str, dict[str, float]] = {"psnr": {}, "ssim": {}, "check": {}, "niqe": {}}
+    for folder in sorted(path for path in tests.iterdir() if path.is_dir()):
+        pictures = list(trials(upscaler, find_images(folder), scale=network.scale))
+        border = network.scale
+        decibels = [psnr(picture.result, picture.truth, border=border) for picture in pictures]
+        similar = [ssim(picture.result, picture.truth, border=border) for picture in pictures]
+        measures["psnr"][folder.name] = round(float(np.mean(decibels)), 3)
+        measures["ssim"][folder.name] = round(float(np.mean(similar)), 4)
+        if network.channels == 3:
+            natural = [niqe(picture.result, border=border) for picture in pictures]
+            measures["niqe"][folder.name] = round(float(np.mean(natural)), 3)
+        if folder.name == "Set5":
+            firsts = zip(pictures[:2], decibels, strict=False)
+            measures["check"] = {picture.name: round(value, 3) for picture, value in firsts}
+    return {**measures, "bundled": bundled_scores(upscaler)}
+
+
+def reference(network: Network) -> Upscaler:
+    """The arithmetic that is measured: PyTorch in fp32, which also stands for int8 by rounding as integers do."""
+    return Upscaler(scale=network.scale, network=network, device="torch", precision="fp32")
+
+
+def halved(path: Path, target: Path) -> None:
+    """Store weights in 16 bits each."""
+    save_file({name: value.half() for name, value in read_tensors(path).items()}, target)
+
+
+def half_costs(half: dict[str, Any], whole: dict[str, Any]) -> float:
+    """The most that a test set loses in dB from one entry to another."""
+    return max((whole["psnr"][name] - value for name, value in half["psnr"].items()), default=0.0)
+
+
+def as_entry(info: WeightsInfo) -> dict[str, Any]:
+    """What the index says of weights, as it is written."""
+    return {field.name: getattr(info, field.name) for field in fields(info)}
+
+
 def write_index(entries: list[dict[str, Any]]) -> None:
-    """Write ``index.toml``, sorted by model, scale and precision."""
+    """Write ``index.toml``, sorted by model, scale and precision; options and further measures are left out where empty."""
     entries = sorted(entries, key=lambda e: (e["model"], e["scale"], e["precision"]))
-    text = _HEAD + "".join("\n[[weights]]\n" + "".join(map(_line, e.items())) for e in entries)
+    text = _HEAD
+    for described in entries:
+        names = [field.name for field in fields(WeightsInfo)]
+        ordered = {name: described[name] for name in names if described.get(name) or name not in _OPTIONAL}
+        text += "\n[[weights]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in ordered.items())
     (_FOLDER / "index.toml").write_text(text, encoding="utf-8")
-
-
-def _line(item: tuple[str, Any]) -> str:
-    key, value = item
-    return f"{key} = {_toml(value)}\n"
 
 
 def _toml(value: Any) -> str:
@@ -67,11 +123,12 @@ def _toml(value: Any) -> str:
         return "{ " + ", ".join(f'"{key}" = {_toml(inner)}' for key, inner in value.items()) + " }"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def main() -> None:
-    """The command line."""
+def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("model")
@@ -79,22 +136,34 @@ def main() -> None:
     parser.add_argument("--recipe", required=True, help="how it was made, in a line")
     parser.add_argument("--data", required=True, nargs="+", help="names of the sets it was trained on")
     parser.add_argument("--tests", required=True, type=Path, help="folder with one folder of pictures per test set")
-    options = parser.parse_args()
-    new = entry(
-        options.file,
-        model=options.model,
-        scale=options.scale,
-        recipe=options.recipe,
-        data=options.data,
-        tests=options.tests,
-    )
-    shutil.copyfile(options.file, _FOLDER / new["file"])
-    kept = [
-        {name: getattr(old, name) for name in new}
+    parser.add_argument("--half", action="store_true", help="store 16 bits per weight, unless that costs any quality")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """The command line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    options = _parsed()
+    about = {name: getattr(options, name) for name in ("model", "scale", "recipe", "data", "tests")}
+    file, new = options.file, entry(options.file, **about)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.half:
+            half = Path(folder) / "half.safetensors"
+            halved(options.file, half)
+            measured = entry(half, **about)
+            cost = half_costs(measured, new)
+            kept = cost <= _HALF_COSTS
+            log.info("16 bits cost %.4f dB: %s", cost, "stored so" if kept else "stored in 32 bits")
+            if kept:
+                file, new = half, measured
+        shutil.copyfile(file, _FOLDER / new["file"])
+    others = [
+        as_entry(old)
         for old in index()
         if (old.model, old.scale, old.precision) != (new["model"], new["scale"], new["precision"])
     ]
-    write_index([*kept, new])
+    write_index([*others, new])
+    log.info("%s: %s", new["file"], new["psnr"])
 
 
 if __name__ == "__main__":
