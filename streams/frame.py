@@ -91,6 +91,7 @@ class Frame:
         duration: ticks that it stays, 0 where the source does not say.
         corrupt: the decoder had to guess parts of it.
         discontinuity: the time or the picture does not continue from the frame before (a live source reconnected).
+        arrived: when a live source had it decoded, in seconds of :func:`time.monotonic`; None from a file.
         owner: what the memory of the planes belongs to; kept so that it outlives the views.
 
     Raises:
@@ -104,6 +105,7 @@ class Frame:
     duration: int = 0
     corrupt: bool = False
     discontinuity: bool = False
+    arrived: float | None = field(default=None, compare=False)
     owner: Any = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
