@@ -5,9 +5,12 @@
     StreamError                  everything this package raises on purpose
     ├── SourceError              the input cannot be opened, read or decoded
     │   ├── SourceNotFoundError  there is nothing at that path or address
-    │   └── NoVideoError         it opens, and holds no picture that can be decoded
+    │   ├── NoVideoError         it opens, and holds no picture that can be decoded
+    │   ├── AccessDeniedError    it wants a name and a password, or a right, that we do not have
+    │   └── SourceLostError      a live input cannot be reached, or went away and did not come back
     ├── SinkError                the output cannot be opened, encoded or written
     │   ├── SinkExistsError      the output is there already, and nobody said to replace it
+    │   ├── SinkRefusedError     the other side does not let us in: to try again is of no use
     │   └── UnsupportedStreamError  the container cannot hold a stream or format that was asked for
     ├── FrameError               a frame that contradicts itself (a bug of a source or an enhancer)
     └── Cancelled                the caller asked the pipeline to stop
@@ -33,12 +36,24 @@ class NoVideoError(SourceError):
     """The input opens, and holds no picture that can be decoded."""
 
 
+class AccessDeniedError(SourceError):
+    """The input refuses us; trying again with the same address would be no use."""
+
+
+class SourceLostError(SourceError):
+    """A live input cannot be reached, or went away; it may come back."""
+
+
 class SinkError(StreamError):
     """The output cannot be opened, encoded or written."""
 
 
 class SinkExistsError(SinkError):
     """The output exists already."""
+
+
+class SinkRefusedError(SinkError):
+    """The other side of a network output does not let us in; to try again is of no use."""
 
 
 class UnsupportedStreamError(SinkError):

@@ -27,6 +27,7 @@ class Container:
         ticks_exactly: whether every time base comes out exactly; else times are rounded to milliseconds.
         cover: how a cover picture is kept: as a ``"stream"``, as an ``"attachment"``, or not at all.
         attachments: whether files (fonts) can be attached.
+        trial: FFmpeg's name of the writer to ask instead what it holds, where ``muxer`` needs a peer to be asked.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Container:
     ticks_exactly: bool = False
     cover: str | None = None
     attachments: bool = False
+    trial: str = ""
 
 
 CONTAINERS: Mapping[str, Container] = MappingProxyType(
@@ -78,7 +80,7 @@ def container_of(path: Path) -> Container:
 @cache
 def holds_codec(container: Container, codec: str) -> bool:
     """Whether the writer has a place for a codec, encoder or decoder of that FFmpeg name."""
-    with av.open(_Nowhere(), "w", format=container.muxer) as output:
+    with av.open(_Nowhere(), "w", format=container.trial or container.muxer) as output:
         return codec in output.supported_codecs
 
 
@@ -97,7 +99,7 @@ def header_fits(container: Container, add: Callable[[Any], Any], *, silence: boo
 
     ``silence`` adds a packet of zeros: MP4 refuses some raw sound only at the end, and only if there is any.
     """
-    output = av.open(_Nowhere(), "w", format=container.muxer)
+    output = av.open(_Nowhere(), "w", format=container.trial or container.muxer)
     try:
         stream = add(output)
         output.start_encoding()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from av.stream import Disposition
+from av.video.frame import PictureType
 
 from streams.errors import SinkError, UnsupportedStreamError
 from streams.frame import Frame, PixelFormat
@@ -103,8 +104,10 @@ class VideoTrack:
         self._turn(stream)
         self._stream = stream
 
-    def encode(self, frame: Frame, *, shift: Fraction) -> Iterator[Any]:
+    def encode(self, frame: Frame, *, shift: Fraction, key: bool = False) -> Iterator[Any]:
         """The packets that are ready once ``frame`` is in, ``shift`` seconds later than it says.
+
+        With ``key`` it becomes a key frame, where the encoder takes wishes.
 
         Raises:
             SinkError: a frame of another geometry, off the time base, or not later than the one before.
@@ -114,7 +117,10 @@ class VideoTrack:
         nominal = round(1 / ((self._info.rate or UNKNOWN_RATE) * self.time_base))
         self._durations[frame.pts] = frame.duration or interval or max(nominal, 1)
         self._last_pts = frame.pts
-        yield from self._packets(self._maker.make(frame))
+        picture = self._maker.make(frame)
+        if key:
+            picture.pict_type = PictureType.I
+        yield from self._packets(picture)
 
     def flush(self) -> Iterator[Any]:
         """The packets that the encoder still held. Nothing may be encoded after."""
