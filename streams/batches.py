@@ -95,6 +95,11 @@ class BatchRunner:
                 self._emit(item)
         return True
 
+    @property
+    def full(self) -> bool:
+        """Whether the next batch would have to wait for the oldest under way."""
+        return len(self._flights) >= self._in_flight
+
     def finish(self) -> None:
         """Hand in the batch that is still open, and emit everything."""
         self._submit()
@@ -114,7 +119,7 @@ class BatchRunner:
     def _submit(self) -> None:
         if not self._frames:
             return
-        while len(self._flights) >= self._in_flight:
+        while self.full:
             self.deliver()
         with self.watch:
             pending = self._enhancer.submit(self._frames)

@@ -7,6 +7,9 @@
 How a run ends is decided by two rules. The end of the input and an error travel downstream, behind the frames that came
 before them, so that those are still written. A queue that is closed travels upstream: whoever puts into it meets
 ``QueueClosed`` and leaves. No stage knows another, and none waits for one that has left.
+
+A source that cannot wait is run with ``overflow="drop_oldest"``: then no stage holds the one before it back, the oldest
+frames that wait are dropped and counted, and the latency stays bounded whatever comes.
 """
 
 from __future__ import annotations
@@ -15,16 +18,17 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from time import perf_counter
+from time import monotonic, perf_counter
 
 from streams.batches import BatchRunner
 from streams.enhancer import Enhancer
 from streams.errors import Cancelled
 from streams.frame import Frame, Item
-from streams.queues import FrameQueue, QueueClosed
+from streams.latency import LatencyMeter, RateMeter
+from streams.queues import FrameQueue, Overflow, QueueClosed
 from streams.sinks.base import Sink
 from streams.sources.base import Source
-from streams.stats import Report, StageReport, Stats, Stopwatch
+from streams.stats import LiveStats, Report, StageReport, Stats, Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,8 @@ class Pipeline:
         batch_size: frames handed to the enhancer at once. A batch waits until it is full: 1 for a live source.
         queue_size: frames that wait between two stages.
         in_flight: batches that the enhancer may work on while the oldest is not yet asked for.
+        overflow: whether frames wait for a stage that is slower than the source, or the oldest are dropped. In the
+            second case the source's ``close`` is called, from another thread, when the run is asked to end.
         on_frame: called by the encode thread after each frame written; what it raises ends the run.
 
     Raises:
@@ -64,6 +70,7 @@ class Pipeline:
         batch_size: int = 1,
         queue_size: int = 8,
         in_flight: int = 2,
+        overflow: Overflow = "wait",
         on_frame: Callable[[Stats], None] | None = None,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("queue_size", queue_size), ("in_flight", in_flight)):
@@ -72,14 +79,17 @@ class Pipeline:
         self._source = source
         self._sink = sink
         self._on_frame = on_frame
-        self._inbox = FrameQueue(frames=queue_size)
-        self._outbox = FrameQueue(frames=queue_size)
+        self._drops = overflow == "drop_oldest"
+        self._inbox = FrameQueue(frames=queue_size, overflow=overflow)
+        self._outbox = FrameQueue(frames=queue_size, overflow=overflow)
         self._batches = BatchRunner(enhancer, self._outbox.put, batch_size=batch_size, in_flight=in_flight)
         self._decode_watch = Stopwatch()
         self._encode_watch = Stopwatch()
         self._frames_in = self._frames_out = self._packets = 0
+        self._input_rate, self._output_rate = RateMeter(), RateMeter()
+        self._latency = LatencyMeter()
         self._started = 0.0
-        self._begun = self._stopping = self._published = False
+        self._begun = self._stopping = self._finishing = self._released = self._published = False
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
 
@@ -116,6 +126,35 @@ class Pipeline:
         # A flag and nothing else: a lock taken here could be held by the very code that a signal has interrupted.
         self._stopping = True
 
+    def finish(self) -> None:
+        """Ask the run to end well: nothing more is read, what is under way is written, and the sink is closed.
+
+        The end of a live run, whose source has none. Safe wherever :meth:`stop` is.
+        """
+        self._finishing = True
+
+    def live_stats(self) -> LiveStats:
+        """Where the run stands. Safe from any thread, during the run and after it."""
+        status = getattr(self._source, "status", None)
+        return LiveStats(
+            frames_in=self._frames_in,
+            frames_out=self._frames_out,
+            packets=self._packets,
+            elapsed_seconds=perf_counter() - self._started if self._begun else 0.0,
+            input_fps=self._input_rate.per_second(),
+            output_fps=self._output_rate.per_second(),
+            latency=self._latency.recent(),
+            total_latency=self._latency.total(),
+            dropped=self._dropped(),
+            dropped_packets=self._inbox.dropped_packets + self._outbox.dropped_packets,
+            reconnects=getattr(status, "reconnects", 0),
+            stalls=getattr(status, "stalls", 0),
+            connected=getattr(status, "connected", True),
+        )
+
+    def _dropped(self) -> dict[str, int]:
+        return {"enhance": self._inbox.dropped_frames, "encode": self._outbox.dropped_frames}
+
     def _work(self) -> None:
         # From the sink backwards: should a thread fail to start, those that run can still abort the sink.
         workers = [_Worker("encode", self._encode), _Worker("enhance", self._enhance), _Worker("decode", self._decode)]
@@ -134,12 +173,23 @@ class Pipeline:
                 if self._stopping:
                     self._inbox.close()
                     self._outbox.close()
+                elif self._finishing:
+                    # From here, and not by the decode thread alone: that one may be waiting for a source gone silent.
+                    self._inbox.finish()
+                if self._stopping or self._finishing:
+                    self._let_go_of_source()
+
+    def _let_go_of_source(self) -> None:
+        # A file never waits for long, and must not be closed while it is read; whatever cannot wait promises to bear it.
+        if self._drops and not self._released:
+            self._released = True
+            self._source.close()
 
     def _decode(self) -> None:
         with self._stage("decode", downstream=self._inbox):
             items = self._source.items()
             try:
-                while (item := self._read(items)) is not None:
+                while not self._finishing and (item := self._read(items)) is not None:
                     self._inbox.put(item)
                     self._leave_if_stopping()
             finally:
@@ -151,14 +201,18 @@ class Pipeline:
     def _read(self, items: Iterator[Item]) -> Item | None:
         with self._decode_watch:
             item = next(items, None)
-        self._frames_in += isinstance(item, Frame)
+        if isinstance(item, Frame):
+            self._frames_in += 1
+            self._input_rate.count()
         return item
 
     def _enhance(self) -> None:
         with self._stage("enhance", upstream=self._inbox, downstream=self._outbox):
             while True:
-                # With nothing to hand in, what is under way is asked for instead: a slow source costs no latency.
-                if self._inbox.empty and self._batches.deliver():
+                # With nothing to hand in, what is under way is asked for instead: a slow source costs no latency. And
+                # where frames are dropped, the next is taken only when it can be handed in: it is then the newest.
+                busy = self._drops and self._batches.full
+                if (busy or self._inbox.empty) and self._batches.deliver():
                     continue
                 item = self._inbox.get()
                 if item is None:
@@ -186,9 +240,15 @@ class Pipeline:
         if not isinstance(item, Frame):
             self._packets += 1
             return
-        self._frames_out += 1
+        self._measure(item)
         if self._on_frame is not None:
             self._on_frame(self._stats(item))
+
+    def _measure(self, frame: Frame) -> None:
+        self._frames_out += 1
+        self._output_rate.count()
+        if frame.arrived is not None:
+            self._latency.add(monotonic() - frame.arrived)
 
     @contextmanager
     def _stage(
@@ -253,6 +313,9 @@ class Pipeline:
             encode=stage(self._encode_watch.seconds, starved=outbox.get_wait_seconds),
             peak_input_fill=inbox.peak_frames,
             peak_output_fill=outbox.peak_frames,
+            dropped=self._dropped(),
+            dropped_packets=inbox.dropped_packets + outbox.dropped_packets,
+            latency=self._latency.total(),
         )
 
 

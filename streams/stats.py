@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
+
+from streams.latency import Latency
 
 
 class Stopwatch:
@@ -58,6 +60,50 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveStats:
+    """Where a run stands that nobody knows the end of; what it tells of lately is of the last five seconds.
+
+    Attributes:
+        frames_in: read from the source so far.
+        frames_out: written to the sink so far.
+        packets: of other streams, written so far.
+        elapsed_seconds: since the run began.
+        input_fps: frames read per second, lately.
+        output_fps: frames written per second, lately.
+        latency: from a frame's arrival until it was written, lately; of sources that tell when a frame arrived.
+        total_latency: the same since the run began.
+        dropped: frames dropped for newer ones, by the stage that was too slow for them.
+        dropped_packets: packets of other streams dropped for newer ones.
+        reconnects: how often the source was lost and found again.
+        stalls: how often the source fell silent.
+        connected: whether the source has something to read from at this moment.
+    """
+
+    frames_in: int
+    frames_out: int
+    packets: int
+    elapsed_seconds: float
+    input_fps: float
+    output_fps: float
+    latency: Latency
+    total_latency: Latency
+    dropped: Mapping[str, int]
+    dropped_packets: int
+    reconnects: int = 0
+    stalls: int = 0
+    connected: bool = True
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames dropped at all places."""
+        return sum(self.dropped.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything above as plain numbers, ready for JSON."""
+        return asdict(self) | {"dropped_frames": self.dropped_frames}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
     """What one stage did with its time.
 
@@ -80,7 +126,7 @@ class Report:
 
     Attributes:
         frames_in: read from the source.
-        frames_out: written to the sink; equal to ``frames_in``.
+        frames_out: written to the sink; equal to ``frames_in`` where none were dropped.
         packets: of other streams, written.
         wall_seconds: from the start of the threads until the sink was closed.
         decode: time in the source's iterator.
@@ -88,6 +134,9 @@ class Report:
         encode: time in the sink's ``write`` and ``close``.
         peak_input_fill: the most frames that ever waited for the enhancer.
         peak_output_fill: the most frames that ever waited for the sink.
+        dropped: frames dropped for newer ones, by the stage that was too slow for them.
+        dropped_packets: packets dropped for newer ones.
+        latency: from a frame's arrival until it was written; of sources that tell when a frame arrived.
     """
 
     frames_in: int
@@ -99,6 +148,9 @@ class Report:
     encode: StageReport
     peak_input_fill: int
     peak_output_fill: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped_packets: int = 0
+    latency: Latency = field(default_factory=Latency)
 
     @property
     def fps(self) -> float:

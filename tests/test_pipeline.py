@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -27,7 +28,7 @@ from stubs import (
 from streams.errors import Cancelled, FrameError, SinkError, SourceError
 from streams.frame import Frame, Item
 from streams.pipeline import Pipeline
-from streams.stats import Stats
+from streams.stats import LiveStats, Stats
 
 
 @pytest.fixture(autouse=True)
@@ -349,6 +350,154 @@ def test_an_error_of_on_frame_is_the_error_of_the_run() -> None:
         Pipeline(EndlessSource(), StubEnhancer(), sink, on_frame=look).run()
     assert names(sink.items) == [0, 1, 2]
     assert sink.calls == ["abort"]
+
+
+# --------------------------------------------------------------------------------------------- sources that cannot wait
+
+
+def arriving(pts: int, *, width: int = 4) -> Frame:
+    return replace(frame(pts, width=width), arrived=time.monotonic())
+
+
+class Camera(StubSource):
+    """Gives a frame whenever it is asked, and ends when it is told to."""
+
+    def __init__(self, *, frames: int = 10**9, pause_seconds: float = 0.0) -> None:
+        super().__init__(())
+        self.told = threading.Event()
+        self._frames, self._pause_seconds = frames, pause_seconds
+
+    def items(self) -> Iterator[Item]:
+        for pts in range(self._frames):
+            if self.told.wait(self._pause_seconds):
+                return
+            self.given += 1
+            yield arriving(pts)
+
+    def close(self) -> None:
+        self.told.set()
+
+
+def test_a_source_is_never_held_back_and_every_frame_is_accounted_for() -> None:
+    source = Camera(frames=500)
+    sink = StubSink(before_write=lambda item: time.sleep(0.002))
+    report = Pipeline(source, StubEnhancer(), sink, queue_size=1, in_flight=1, overflow="drop_oldest").run()
+    assert source.given == report.frames_in == 500
+    assert report.frames_out == len(sink.items) < 500
+    assert report.frames_out + sum(report.dropped.values()) == 500
+    assert report.decode.blocked_seconds == 0
+    pts = [item.pts for item in sink.items if isinstance(item, Frame)]
+    assert pts == sorted(pts)
+    assert pts[-1] == 499
+
+
+def test_latency_stays_bounded_however_slow_the_network_is() -> None:
+    """The frame that is taken is the newest: none grows old behind others, at four times what can be done."""
+
+    def slowly(frames: list[Frame]) -> list[Frame]:
+        time.sleep(0.02)
+        return frames
+
+    sink = StubSink()
+    pipeline = Pipeline(
+        Camera(frames=150, pause_seconds=0.005),
+        StubEnhancer(slowly),
+        sink,
+        queue_size=1,
+        in_flight=1,
+        overflow="drop_oldest",
+    )
+    report = pipeline.run()
+    assert report.dropped["enhance"] > 50
+    assert report.latency.frames == report.frames_out == len(sink.items)
+    # With a queue that grows the last frames would be half a second old and more.
+    assert report.latency.p50 < 0.3
+    assert pipeline.live_stats().total_latency == report.latency
+
+
+def test_finish_ends_well_and_publishes() -> None:
+    source, sink = Camera(), StubSink()
+    pipeline = Pipeline(
+        source,
+        StubEnhancer(),
+        sink,
+        overflow="drop_oldest",
+        on_frame=lambda stats: pipeline.finish() if stats.frames_out == 5 else None,
+    )
+    report = pipeline.run()
+    assert sink.calls == ["close"]
+    assert report.frames_out == len(sink.items) >= 5
+
+
+def test_finish_while_the_source_is_silent() -> None:
+    class Silent(Camera):
+        def items(self) -> Iterator[Item]:
+            yield arriving(0)
+            assert self.told.wait(LONG_SECONDS)
+
+    sink = StubSink()
+    pipeline = Pipeline(Silent(), StubEnhancer(), sink, overflow="drop_oldest")
+    stopper = threading.Timer(0.1, pipeline.finish)
+    stopper.start()
+    assert pipeline.run().frames_out == 1
+    stopper.join()
+    assert (names(sink.items), sink.calls) == ([0], ["close"])
+
+
+def test_finish_of_a_run_that_waits_writes_what_was_read() -> None:
+    sink = StubSink()
+    pipeline = Pipeline(
+        EndlessSource(),
+        StubEnhancer(),
+        sink,
+        on_frame=lambda stats: pipeline.finish() if stats.frames_out == 5 else None,
+    )
+    report = pipeline.run()
+    assert names(sink.items) == list(range(report.frames_out))
+    assert sink.calls == ["close"]
+
+
+def test_a_silent_source_is_told_to_let_go_when_the_run_is_stopped() -> None:
+    class Silent(Camera):
+        def items(self) -> Iterator[Item]:
+            assert self.told.wait(LONG_SECONDS)
+            yield from ()
+
+    pipeline = Pipeline(Silent(), StubEnhancer(), StubSink(), overflow="drop_oldest")
+    stopper = threading.Timer(0.05, pipeline.stop)
+    stopper.start()
+    with pytest.raises(Cancelled):
+        pipeline.run()
+    stopper.join()
+
+
+def test_a_change_of_size_in_the_middle_reaches_the_sink_as_it_is() -> None:
+    items = [arriving(pts, width=4 if pts < 3 else 8) for pts in range(6)]
+    sink, enhancer = StubSink(), StubEnhancer()
+    Pipeline(StubSource(items), enhancer, sink, batch_size=4, queue_size=8, overflow="drop_oldest").run()
+    assert [item.width for item in sink.items if isinstance(item, Frame)] == [4, 4, 4, 8, 8, 8]
+    assert all(len({each.geometry for each in batch}) == 1 for batch in enhancer.batches)
+
+
+def test_live_stats_can_be_read_from_elsewhere_all_along() -> None:
+    source = Camera(pause_seconds=0.001)
+    pipeline = Pipeline(source, StubEnhancer(), StubSink(), queue_size=1, overflow="drop_oldest")
+    assert pipeline.live_stats().elapsed_seconds == 0
+    seen: list[LiveStats] = []
+
+    def look() -> None:
+        wait_for(lambda: pipeline.live_stats().frames_out > 50)
+        seen.append(pipeline.live_stats())
+        pipeline.finish()
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    report = pipeline.run()
+    looker.join()
+    assert 0 < seen[0].frames_out <= report.frames_out
+    assert seen[0].input_fps > 0 < seen[0].output_fps
+    assert 0 < seen[0].latency.p50 <= seen[0].latency.p99 <= seen[0].latency.longest
+    assert (seen[0].connected, seen[0].reconnects) == (True, 0)
 
 
 # ------------------------------------------------------------------------------------------------------------- the API

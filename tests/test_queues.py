@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-from stubs import LONG_SECONDS, frame, packet
+from stubs import LONG_SECONDS, frame, names, packet
 
 from streams.frame import Frame, Packet
-from streams.queues import FrameQueue, QueueClosed
+from streams.queues import FrameQueue, Overflow, QueueClosed
 
 
 class Putter(threading.Thread):
@@ -90,3 +90,69 @@ def test_finish_after_close_does_not_look_like_a_good_end() -> None:
     queue.finish()
     with pytest.raises(QueueClosed):
         queue.get()
+
+
+# ------------------------------------------------------------------------------------------------- dropping the oldest
+
+
+def test_the_oldest_frame_makes_room_and_is_counted() -> None:
+    queue = FrameQueue(frames=2, overflow="drop_oldest")
+    for pts in range(5):
+        queue.put(frame(pts))
+    queue.finish()
+    assert names(list(queue)) == [3, 4]
+    assert (queue.dropped_frames, queue.dropped_packets, queue.put_wait_seconds) == (3, 0, 0)
+
+
+def test_packets_stay_in_order_when_frames_between_them_are_dropped() -> None:
+    queue = FrameQueue(frames=1, packets=10, overflow="drop_oldest")
+    for number in range(4):
+        queue.put(packet(number))
+        queue.put(frame(number))
+    queue.finish()
+    assert names(list(queue)) == ["p0", "p1", "p2", "p3", 3]
+    assert (queue.dropped_frames, queue.dropped_packets) == (3, 0)
+
+
+def test_packets_are_dropped_only_for_packets_and_counted_apart() -> None:
+    queue = FrameQueue(frames=1, packets=2, overflow="drop_oldest")
+    queue.put(frame(0))
+    for number in range(5):
+        queue.put(packet(number))
+    queue.finish()
+    assert names(list(queue)) == [0, "p3", "p4"]
+    assert (queue.dropped_frames, queue.dropped_packets) == (0, 3)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_mark_of_a_dropped_frame_passes_to_the_next(frames: int) -> None:
+    queue = FrameQueue(frames=frames, overflow="drop_oldest")
+    queue.put(frame(0, discontinuity=True))
+    queue.put(packet(0))
+    for pts in range(1, frames + 2):
+        queue.put(frame(pts))
+    queue.finish()
+    left = [item for item in queue if isinstance(item, Frame)]
+    assert [item.pts for item in left] == list(range(2, frames + 2))
+    assert [item.discontinuity for item in left] == [True] + [False] * (frames - 1)
+
+
+@pytest.mark.parametrize("overflow", ["wait", "drop_oldest"])
+def test_after_the_end_nothing_more_is_taken_in(overflow: Overflow) -> None:
+    """The end may be declared by another thread than the one that puts."""
+    queue = FrameQueue(frames=1, overflow=overflow)
+    queue.put(frame(0))
+    queue.finish()
+    with pytest.raises(QueueClosed):
+        queue.put(frame(1))
+    assert names(list(queue)) == [0]
+    assert queue.dropped_frames == 0
+
+
+def test_a_putter_that_waits_is_woken_by_an_end_declared_elsewhere() -> None:
+    queue = FrameQueue(frames=1)
+    queue.put(frame(0))
+    waiting = Putter(queue, frame(1))
+    assert waiting.wait(0.05) is None
+    queue.finish()
+    assert waiting.wait() == "closed"
