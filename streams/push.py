@@ -1,0 +1,128 @@
+"""The process behind a network output: reads coded video on its standard input and sends it to one address.
+
+FFmpeg's network writers know no deadline. A peer that stops reading blocks them for ever, and one that never answers
+does so inside a call that also stops every other Python thread. A process can be ended from outside in any state, and
+by an alarm of the system even where nobody is left to do so. So the pictures are encoded where they are made, and only
+the packets come here.
+
+What comes in is one line of JSON, an :class:`Order`, then NUT, FFmpeg's own container. The address travels in that
+line, because a command line can be read by everybody. What goes out is one line of JSON once the peer answers, and one
+more if something goes wrong. The first picture only tells what will follow; sending starts at the next key frame.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import av
+
+from streams.redact import redact
+
+Verdict = Literal["ready", "refused", "failed"]
+
+_REFUSALS = (av.HTTPUnauthorizedError, av.HTTPForbiddenError, av.ProtocolNotFoundError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to do.
+
+    Attributes:
+        url: with its credentials.
+        muxer: FFmpeg's name of the writer.
+        options: for it.
+        connect_seconds: how long the peer may take to answer, above 0.
+        write_seconds: how long one packet may take to be taken, above 0.
+    """
+
+    url: str
+    muxer: str
+    options: dict[str, str]
+    connect_seconds: float
+    write_seconds: float
+
+    def line(self) -> bytes:
+        """The order as it is sent."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def read(cls, descriptor: int) -> Self:
+        """The order from an open file, of which not a byte more than its line is read."""
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            got = os.read(descriptor, 1)
+            if not got:
+                raise EOFError
+            line += got
+        return cls(**json.loads(line))
+
+
+def report(verdict: Verdict, words: str = "") -> bytes:
+    """One line of answer; ``words`` are redacted."""
+    return json.dumps([verdict, redact(words)]).encode() + b"\n"
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """The system ends this process if the block takes longer, whatever it waits for."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def push(order: Order, source: Any) -> None:
+    """Send everything that comes from ``source``, an open ``av`` input, until it ends."""
+    stream = source.streams.video[0]
+    packets = source.demux(stream)
+    next(packets)
+    with deadline(order.connect_seconds):
+        output = av.open(order.url, "w", format=order.muxer, container_options=order.options)
+        target = output.add_stream_from_template(stream, opaque=True)
+        target.time_base = stream.time_base
+        output.start_encoding()
+    _say(report("ready"))
+    begun = False
+    for packet in packets:
+        begun = begun or packet.is_keyframe
+        if not begun or not packet.size:
+            continue
+        # Nothing is reordered: a missing time of decoding is that of showing.
+        packet.dts = packet.pts if packet.dts is None else packet.dts
+        packet.stream = target
+        with deadline(order.write_seconds):
+            output.mux_one(packet)
+    with deadline(order.write_seconds):
+        output.close()
+
+
+def main() -> int:
+    """Read an order from standard input and carry it out; 0 if all was sent."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    try:
+        order = Order.read(0)
+        with av.open("pipe:0", format="nut", options={"probesize": "32", "analyzeduration": "0"}) as source:
+            push(order, source)
+    except _REFUSALS as error:
+        _say(report("refused", error.strerror or str(error)))
+        return 1
+    except (av.FFmpegError, OSError, ValueError, EOFError, StopIteration) as error:
+        _say(report("failed", getattr(error, "strerror", None) or str(error)))
+        return 1
+    return 0
+
+
+def _say(line: bytes) -> None:
+    os.write(1, line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
