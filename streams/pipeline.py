@@ -180,7 +180,7 @@ class Pipeline:
                     self._let_go_of_source()
 
     def _let_go_of_source(self) -> None:
-        # A file never waits for long, and must not be closed while it is read; whatever cannot wait promises to bear it.
+        # A file never waits for long, and must not be closed while it is read; a live source has to bear it.
         if self._drops and not self._released:
             self._released = True
             self._source.close()

@@ -62,6 +62,7 @@ class Upscaler:
         tile: largest side of what is worked on at once, in input samples, but never less than the network needs to see
             plus a little; None chooses by memory. No choice changes the result.
         threads: CPU cores to use; 0 for all.
+        latency: finish each picture as soon as possible, in place of as many a second as possible.
         network: a network of one channel and this scale, to use in place of ``model`` with its shipped weights.
 
     Attributes:
@@ -89,6 +90,7 @@ class Upscaler:
         precision: str = "auto",
         tile: int | None = None,
         threads: int = 0,
+        latency: bool = False,
         network: Network | None = None,
     ) -> None:
         if tile is not None and tile < 1:
@@ -99,12 +101,12 @@ class Upscaler:
         trained = model_spec(model).trained if network is None else not isinstance(network, Interpolation)
         self.choice = choose(device, precision, has_int8=has_int8, trained=trained)
         self.network = load(model, scale, self.choice.precision) if network is None else _fitting(network, scale)
-        self.backend = make_backend(self.choice, threads=threads)
+        self.backend = make_backend(self.choice, threads=threads, latency=latency)
         self.in_flight = self.backend.in_flight
         # A float of sixteen bits does not hold ten bits of chroma, and the eye sees the steps in a sky.
         half = self.choice.precision in ("bf16", "fp16")
         exact = replace(self.choice, precision="fp32")
-        self.chroma_backend = make_backend(exact, threads=threads) if half else self.backend
+        self.chroma_backend = make_backend(exact, threads=threads, latency=latency) if half else self.backend
         # Runners hold compiled graphs: one for each meaning of numbers, and one for each siting of chroma.
         self._runners: dict[Numbers | tuple[Numbers, tuple[float, float]], Runner] = {}
 

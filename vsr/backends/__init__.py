@@ -65,12 +65,15 @@ _PRECISION_REASONS = {
 }
 
 
-def make_backend(choice: Choice, *, threads: int = 0) -> Backend:
-    """Open what was chosen; ``threads`` 0 uses every core that this process may use."""
+def make_backend(choice: Choice, *, threads: int = 0, latency: bool = False) -> Backend:
+    """Open what was chosen; ``threads`` 0 uses every core that this process may use.
+
+    With ``latency`` all cores work on one picture after the other, where the backend can choose.
+    """
     if choice.device == "openvino":
         from vsr.backends.openvino import OpenVINOBackend
 
-        return OpenVINOBackend(precision=choice.precision, threads=threads)
+        return OpenVINOBackend(precision=choice.precision, threads=threads, latency=latency)
     from vsr.backends.pytorch import TorchBackend
 
     if threads and choice.device == "cpu":
