@@ -9,19 +9,37 @@ import pytest
 
 from streams.errors import SinkError
 from streams.frame import Frame
-from streams.sinks import NullSink, Sink, open_sink
+from streams.sinks import DetachedSink, FanOut, LatestFrame, NullSink, Sink, open_sink
 from tests import written
 
 Opener = Callable[[], Sink]
-URLS = {"mp4": "clip.mp4", "mov": "clip.mov", "mkv": "clip.mkv", "webm": "clip.webm", "null": "null:"}
+# The port for what is thrown away; nobody listens.
+UNUSED = 9
+FILES = {"mp4": "{}/clip.mp4", "mov": "{}/clip.mov", "mkv": "{}/clip.mkv", "webm": "{}/clip.webm", "null": "null:"}
+LIVE = {"recording": "record:{}/live.mp4", "hls": "hls:{}/live", "mpegts": "udp://127.0.0.1:{port}"}
+
+MADE: dict[str, Opener] = {
+    "latest": LatestFrame,
+    "fan-out": lambda: FanOut([NullSink(), LatestFrame()]),
+    "detached": lambda: DetachedSink(NullSink, name="null"),
+}
 
 
-@pytest.fixture(params=URLS)
-def open_it(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    url = URLS[request.param] if ":" in URLS[request.param] else tmp_path / URLS[request.param]
+def opener(url: str, folder: Path) -> Opener:
     first = next(written.frames(1))
     width, height = written.SIZE
-    return lambda: open_sink(url, info=written.info(first), width=width, height=height, format=first.format)
+    facts = {"info": written.info(first), "width": width, "height": height, "format": first.format}
+    return lambda: open_sink(url.format(folder, port=UNUSED), overwrite=True, **facts)
+
+
+@pytest.fixture(params=[*FILES, *LIVE, *MADE])
+def open_it(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    return MADE.get(request.param) or opener((FILES | LIVE)[request.param], tmp_path)
+
+
+@pytest.fixture(params=FILES)
+def open_file(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    return opener(FILES[request.param], tmp_path)
 
 
 def _frames(count: int = 3) -> list[Frame]:
@@ -60,8 +78,8 @@ def test_an_error_in_the_with_block_is_the_error_that_is_seen(open_it: Opener) -
         raise ZeroDivisionError
 
 
-def test_only_a_closed_file_has_its_name(open_it: Opener, tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), open_it() as sink:
+def test_only_a_closed_file_has_its_name(open_file: Opener, tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), open_file() as sink:
         sink.write(_frames()[0])
         raise ZeroDivisionError
     assert not [path for path in tmp_path.iterdir() if ".partial" not in path.name]
@@ -89,5 +107,5 @@ def test_null_counts() -> None:
 def test_an_unknown_scheme_is_refused_without_its_password() -> None:
     first = next(written.frames(1))
     with pytest.raises(SinkError, match="allowed are") as raised:
-        open_sink("rtsp://me:secret@host/x", info=written.info(first), width=96, height=64, format=first.format)
+        open_sink("srt://me:secret@host/x", info=written.info(first), width=96, height=64, format=first.format)
     assert "secret" not in str(raised.value)

@@ -11,23 +11,39 @@ from typing import Any
 from streams.errors import SinkError
 from streams.frame import PixelFormat
 from streams.redact import redact
-from streams.sinks.base import Sink
+from streams.sinks.base import Sink, SinkState, SinkStatus
 from streams.sinks.containers import CONTAINERS
+from streams.sinks.detached import DetachedSink
 from streams.sinks.encoders import ENCODERS, EncoderOptions, available_encoders
+from streams.sinks.fanout import FanOut
 from streams.sinks.file import FileSink, same_file
+from streams.sinks.hls import HlsSink
+from streams.sinks.latest import LatestFrame
+from streams.sinks.network import CARRIAGES, NetworkSink
 from streams.sinks.null import NullSink
 from streams.sinks.partial import partial_path
+from streams.sinks.recording import RecordingSink
 from streams.sinks.remux import StreamPlan
+from streams.sinks.window import WindowSink
 from streams.sources.base import SourceInfo
 
 __all__ = [
     "CONTAINERS",
     "ENCODERS",
+    "DetachedSink",
     "EncoderOptions",
+    "FanOut",
     "FileSink",
+    "HlsSink",
+    "LatestFrame",
+    "NetworkSink",
     "NullSink",
+    "RecordingSink",
     "Sink",
+    "SinkState",
+    "SinkStatus",
     "StreamPlan",
+    "WindowSink",
     "available_encoders",
     "open_sink",
     "partial_path",
@@ -35,12 +51,40 @@ __all__ = [
 ]
 
 
+def _open_path(path: str | Path, **options: Any) -> Sink:
+    if Path(path).suffix.lower() == ".m3u8":
+        return HlsSink(path, **options)
+    # A file that is finished last of all would be lost with the program; one job may end so, a camera must not.
+    return RecordingSink(path, **options) if options["info"].live else FileSink(path, **options)
+
+
+def _open_network(url: str | Path, *, overwrite: bool = False, **options: Any) -> Sink:
+    address = str(url)
+    detached = {key: options.pop(key) for key in ("max_retries", "queue_size", "stall_seconds") if key in options}
+    # Once here for what is wrong with the order itself; the sinks that connect are made on the other thread.
+    NetworkSink(address, **options)
+    return DetachedSink(lambda: NetworkSink(address, **options), name=address, **detached)
+
+
+def _open_window(title: str | Path, *, on_quit: Callable[[], None] | None = None, **_options: Any) -> Sink:
+    return WindowSink(str(title) or "vsr", on_quit=on_quit)
+
+
 def _open_null(_url: str | Path, **_options: Any) -> Sink:
     return NullSink()
 
 
-# A new kind of sink is one line here and one in the contract test.
-_OPENERS: Mapping[str, Callable[..., Sink]] = MappingProxyType({"file": FileSink, "null": _open_null})
+# A new kind of sink is one line here and one in the contract test. What is behind the colon is the sink's.
+_OPENERS: Mapping[str, Callable[..., Sink]] = MappingProxyType(
+    {
+        "file": _open_path,
+        "record": RecordingSink,
+        "hls": HlsSink,
+        "window": _open_window,
+        "null": _open_null,
+        **dict.fromkeys(CARRIAGES, _open_network),
+    }
+)
 
 
 def open_sink(
@@ -58,7 +102,16 @@ def open_sink(
     """Open a path or an address for writing.
 
     Args:
-        url: a path; or ``file:PATH``; or ``null:``, which counts what it is given and keeps nothing.
+        url: one of
+
+            * a path, or ``file:PATH``: a file, where the input ends; a recording, where it is live; a folder of
+              segments, where the path ends in ``.m3u8``;
+            * ``record:PATH``: a recording, whatever the input;
+            * ``hls:FOLDER``: a folder of segments and a playlist of the newest;
+            * ``rtsp://``, ``rtmp://``, ``rtmps://``; ``udp://`` and ``tcp://`` (MPEG-TS): sent, and connected again
+              when lost, on another thread;
+            * ``window:`` or ``window:TITLE``: a window on the screen;
+            * ``null:``: counts what it is given and keeps nothing.
         info: what is known of the input: time base, rate, tags, chapters, the streams to copy.
         width: of the frames that will be written, in luma samples; so the ``height``.
         height: see ``width``.
@@ -66,10 +119,12 @@ def open_sink(
         options: for the encoder.
         overwrite: replace a file of that name.
         sample_aspect_ratio: of the output, otherwise the input's.
-        more: what the sink takes besides; for files see :class:`FileSink`.
+        more: what the sink takes besides: see :class:`FileSink`, :class:`RecordingSink`, :class:`HlsSink`,
+            :class:`NetworkSink` with :class:`DetachedSink`, :class:`WindowSink`.
 
     Raises:
         SinkError: the output cannot be opened, or nothing here writes to addresses of its scheme.
+        TypeError: ``more`` holds what that kind of sink does not take.
     """
     name, rest = _scheme(url)
     return _OPENERS[name](
@@ -89,8 +144,15 @@ def _scheme(url: str | Path) -> tuple[str, str | Path]:
     if isinstance(url, Path):
         return "file", url
     name, colon, rest = url.partition(":")
-    if colon and name in _OPENERS:
+    name = name.lower()
+    if name in CARRIAGES and rest.startswith("//"):
+        return name, url
+    if colon and name in _OPENERS and name not in CARRIAGES:
         return name, rest
     if "://" in url:
-        raise SinkError(f"got {redact(url)!r}; allowed are a path and {', '.join(f'{key}:' for key in _OPENERS)}")
+        raise SinkError(f"got {redact(url)!r}; allowed are a path and {', '.join(map(_shown, _OPENERS))}")
     return "file", url
+
+
+def _shown(name: str) -> str:
+    return f"{name}://" if name in CARRIAGES else f"{name}:"

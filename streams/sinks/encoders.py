@@ -176,6 +176,18 @@ def encoder_named(name: str) -> Encoder:
         ) from None
 
 
+def check_codec(carrier: str, codecs: tuple[str, ...], *, options: EncoderOptions) -> None:
+    """See that the encoder asked for, if any, makes one of ``codecs`` (friendly names).
+
+    Raises:
+        UnsupportedStreamError: it makes another, which ``carrier`` does not carry, or its name is not known.
+    """
+    if options.codec is None:
+        return
+    if encoder_named(options.codec).codec not in {encoder_named(name).codec for name in codecs}:
+        raise UnsupportedStreamError(f"{carrier} carries no {options.codec}; allowed are {', '.join(codecs)}")
+
+
 @cache
 def available_encoders() -> tuple[str, ...]:
     """Names of the encoders that encoded a picture here and now. To be listed by FFmpeg proves nothing."""

@@ -13,13 +13,13 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Literal
 
-from streams.errors import SinkError, SinkRefusedError, UnsupportedStreamError
+from streams.errors import SinkError, SinkRefusedError
 from streams.frame import Frame, Item, PixelFormat
 from streams.push import Order
 from streams.redact import Address
 from streams.sinks.base import Sink
 from streams.sinks.containers import Container
-from streams.sinks.encoders import EncoderOptions, encoder_named
+from streams.sinks.encoders import EncoderOptions, check_codec
 from streams.sinks.output import LiveOutput
 from streams.sinks.pusher import Pusher
 from streams.sources.base import SourceInfo
@@ -103,7 +103,7 @@ class NetworkSink(Sink):
             )
         self._carriage = CARRIAGES[self._scheme]
         self._options = options or EncoderOptions()
-        self._check_codec()
+        check_codec(self._carriage.name, self._carriage.codecs, options=self._options)
         self._info = info
         self._aspect = sample_aspect_ratio if sample_aspect_ratio is not None else info.sample_aspect_ratio
         self._transport = transport
@@ -168,15 +168,6 @@ class NetworkSink(Sink):
         pusher = self._pusher
         if pusher is not None:
             pusher.kill()
-
-    def _check_codec(self) -> None:
-        asked, carriage = self._options.codec, self._carriage
-        if asked is not None and not any(
-            encoder_named(name).codec == encoder_named(asked).codec for name in carriage.codecs
-        ):
-            raise UnsupportedStreamError(
-                f"{carriage.name} carries no {asked}; allowed are --codec {', '.join(carriage.codecs)}"
-            )
 
     def _connect(self, frame: Frame) -> None:
         self._disconnect()

@@ -1,0 +1,173 @@
+"""Live video as a folder of short files and a playlist of the newest, for any web server to hand out (HLS)."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+from streams.errors import SinkError, SinkExistsError, StreamError
+from streams.frame import Frame, Item, PixelFormat
+from streams.sinks.base import Sink, SinkState, SinkStatus
+from streams.sinks.containers import Container
+from streams.sinks.encoders import EncoderOptions, check_codec
+from streams.sinks.lowlatency import KEY_SECONDS
+from streams.sinks.output import LiveOutput
+from streams.sources.base import SourceInfo
+
+PLAYLIST = "index.m3u8"
+_CODECS = ("h264", "h265")
+_CONTAINER = Container(name="HLS", muxer="hls", codecs=_CODECS[:1], text_subtitle="", trial="matroska")
+_TICK = Fraction(1, 90_000)
+
+
+class HlsSink(Sink):
+    """Keeps the newest seconds of live video as MPEG-TS segments in a folder; older segments are removed.
+
+    Pictures of another size or format go on in the same playlist, behind a mark of discontinuity; so does a run that
+    may ``overwrite`` the playlist of an earlier one. Packets of other streams are not written.
+
+    Args:
+        path: of the folder, or of the playlist in it (``.m3u8``); the folder is made.
+        info: what is known of the input.
+        width, height, format: of the frames that will come first.
+        options: for the encoder.
+        overwrite: go on in a playlist that is there already.
+        sample_aspect_ratio: of the output, otherwise the input's.
+        segment_seconds: length of a segment, up to the next key frame; above 0.
+        list_size: how many segments the playlist names, 2 or more.
+        bits_per_second: how fast viewers read; otherwise by size and rate, 0.1 bit a pixel.
+
+    Raises:
+        SinkExistsError: the playlist is there, and ``overwrite`` is not set.
+        UnsupportedStreamError: HLS does not hold the codec that was asked for.
+        SinkError: the folder cannot be made, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        info: SourceInfo,
+        width: int,
+        height: int,
+        format: PixelFormat,  # noqa: A002
+        options: EncoderOptions | None = None,
+        overwrite: bool = False,
+        sample_aspect_ratio: Fraction | None = None,
+        segment_seconds: float = KEY_SECONDS,
+        list_size: int = 6,
+        bits_per_second: int | None = None,
+    ) -> None:
+        if not segment_seconds > 0 or list_size < 2:
+            raise SinkError(
+                f"got {list_size} segments of {segment_seconds:g} s; allowed are 2 or more, of more than 0 s"
+            )
+        path = Path(path)
+        self.playlist = path if path.suffix.lower() == ".m3u8" else path / PLAYLIST
+        self._info = info
+        self._options = options or EncoderOptions()
+        check_codec("HLS", _CODECS, options=self._options)
+        self._aspect = sample_aspect_ratio if sample_aspect_ratio is not None else info.sample_aspect_ratio
+        self._segment_seconds, self._list_size = segment_seconds, list_size
+        self._bits_per_second = bits_per_second
+        self._output: LiveOutput | None = None
+        self._frames = 0
+        self._state: SinkState = "running"
+        self._error: str | None = None
+        try:
+            self.playlist.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot make the folder {self.playlist.parent}: {error.strerror}") from error
+        if self.playlist.exists() and not overwrite:
+            raise SinkExistsError(f"{self.playlist} exists; choose another folder or allow to --overwrite it")
+
+    def write(self, item: Item) -> None:
+        """Write a frame; packets of other streams are passed over.
+
+        Raises:
+            SinkError: the encoder or the disk refused it; nothing can be written after.
+        """
+        if self._state != "running":
+            raise SinkError(f"{self.playlist} is finished; nothing can be written any more")
+        if not isinstance(item, Frame):
+            return
+        try:
+            if self._output is None or item.geometry != self._output.geometry:
+                self._begin(item)
+            self._put(item)
+        except StreamError as error:
+            self._state, self._error = "failed", str(error)
+            raise
+
+    def close(self) -> None:
+        """Finish the last segment, and mark the playlist as ended.
+
+        Raises:
+            SinkError: the disk refused it.
+        """
+        state, self._state = self._state, "closed"
+        output, self._output = self._output, None
+        if output is not None and state == "running":
+            output.close()
+        elif output is not None:
+            output.abort()
+
+    def abort(self) -> None:
+        """As :meth:`close`, and never raises."""
+        self._state = "closed"
+        output, self._output = self._output, None
+        if output is not None:
+            output.abort()
+
+    def status(self) -> tuple[SinkStatus, ...]:
+        """One entry."""
+        return (SinkStatus(name=str(self.playlist), state=self._state, frames=self._frames, error=self._error),)
+
+    def _put(self, frame: Frame) -> None:
+        assert self._output is not None
+        self._output.write(frame)
+        self._frames += 1
+
+    def _begin(self, frame: Frame) -> None:
+        output, self._output = self._output, None
+        if output is not None:
+            output.close()
+        self._sweep()
+        self._output = LiveOutput(
+            f"file:{self.playlist}",
+            name=str(self.playlist),
+            container=_CONTAINER,
+            info=self._info,
+            geometry=frame.geometry,
+            options=self._options,
+            aspect=self._aspect,
+            time_base=_TICK,
+            muxer_options=self._muxer_options(),
+            bounded=True,
+            bits_per_second=self._bits_per_second,
+        )
+
+    def _muxer_options(self) -> dict[str, str]:
+        # Each file appears under its name only when it is whole: the web server sees no half of one.
+        flags = "delete_segments+temp_file+independent_segments"
+        if self.playlist.exists():
+            flags += "+append_list+discont_start"
+        folder = str(self.playlist.parent).replace("%", "%%")
+        return {
+            "hls_time": f"{self._segment_seconds:g}",
+            "hls_list_size": str(self._list_size),
+            "hls_flags": flags,
+            "hls_segment_filename": f"file:{folder}/{self.playlist.stem.replace('%', '%%')}-%06d.ts",
+        }
+
+    def _sweep(self) -> None:
+        """Remove the segments that an earlier part left beside its playlist."""
+        pattern = re.compile(re.escape(self.playlist.stem) + r"-\d{6,}\.ts(\.tmp)?")
+        try:
+            named = self.playlist.read_text(encoding="utf-8") if self.playlist.exists() else ""
+            for path in self.playlist.parent.iterdir():
+                if pattern.fullmatch(path.name) and path.name not in named.splitlines():
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot tidy up {self.playlist.parent}: {error.strerror}") from error
