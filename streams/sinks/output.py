@@ -18,6 +18,7 @@ from streams.sinks.containers import Container
 from streams.sinks.encoders import EncoderOptions
 from streams.sinks.lowlatency import KEY_SECONDS, live_options, network_options
 from streams.sinks.remux import Carrier, plan_streams
+from streams.sinks.tags import container_tags
 from streams.sinks.timeline import Timeline
 from streams.sinks.track import VideoTrack, choose_encoder
 from streams.sources.base import SourceInfo
@@ -142,6 +143,7 @@ class LiveOutput:
             log.debug("%s", error)
 
     def _start(self, container: Container, info: SourceInfo) -> None:
+        self._output.metadata.update(container_tags(info.metadata))
         self._track.add_to(self._output)
         for plan in plan_streams(container, info):
             if plan.action == "copy" and plan.stream.kind == "audio":

@@ -251,4 +251,4 @@ def _stamped(path: Path) -> Iterator[Path]:
 
 def _size_of(geometry: tuple[int, int, PixelFormat]) -> str:
     width, height, form = geometry
-    return f"{width}×{height} {form.name}"
+    return f"{width}×{height} {form.name} {form.range}"
