@@ -152,6 +152,16 @@ class Pipeline:
             connected=getattr(status, "connected", True),
         )
 
+    @property
+    def input_fps(self) -> float:
+        """Frames read per second, lately. From any thread."""
+        return self._input_rate.per_second()
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames dropped for newer ones so far. From any thread."""
+        return sum(self._dropped().values())
+
     def _dropped(self) -> dict[str, int]:
         return {"enhance": self._inbox.dropped_frames, "encode": self._outbox.dropped_frames}
 

@@ -79,5 +79,6 @@ def _fail_usage(error: Exception) -> ExitCode:
     return ExitCode.USAGE
 
 
-if importlib.util.find_spec("vsr.app.commands") is not None:
-    importlib.import_module("vsr.app.commands").register(app)
+for _module in ("vsr.app.commands", "vsr.app.commands_live"):
+    if importlib.util.find_spec(_module) is not None:
+        importlib.import_module(_module).register(app)

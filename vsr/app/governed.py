@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from time import monotonic, perf_counter
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.enhancer import Enhancer, Pending
-from streams.frame import Frame, PixelFormat, Plane
+from streams.frame import Frame, PixelFormat
 from vsr.app.governor import Governor, Load, Move, Tuning
 
 logger = logging.getLogger(__name__)
@@ -208,11 +210,11 @@ class _Workshop:
         if name not in self._built:
             self._built[name] = self._build(name)
         enhancer = self._built[name]
-        enhancer.submit([_blank(geometry)]).result()
+        enhancer.submit([blank(geometry)]).result()
         times: list[float] = []
         while len(times) < _TIMES and sum(times) < _TIMES_SECONDS:
             started = perf_counter()
-            enhancer.submit([_blank(geometry)]).result()
+            enhancer.submit([blank(geometry)]).result()
             times.append(perf_counter() - started)
         return _Made(name, geometry, enhancer, min(times))
 
@@ -235,8 +237,9 @@ class _Workshop:
             self._finished.put(made)
 
 
-def _blank(geometry: Geometry) -> Frame:
+def blank(geometry: Geometry) -> Frame:
+    """A frame of nothing, to make a network ready for a size with."""
     width, height, form = geometry
     shapes = [form.plane_shape(index, width, height) for index in range(form.plane_count)]
-    planes: tuple[Plane, ...] = tuple(np.zeros(shape, form.dtype) for shape in shapes)  # type: ignore[misc]
-    return Frame(planes=planes, format=form, pts=0, time_base=Fraction(1))
+    planes: list[npt.NDArray[Any]] = [np.zeros(shape, form.dtype) for shape in shapes]
+    return Frame(planes=tuple(planes), format=form, pts=0, time_base=Fraction(1))

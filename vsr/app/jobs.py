@@ -6,12 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import Cancelled, SinkError
-from streams.frame import UNSPECIFIED
 from streams.pipeline import Pipeline
 from streams.sinks import EncoderOptions, FileSink, partial_path, same_file
 from streams.sources import FileSource
@@ -19,6 +18,7 @@ from streams.stats import Report as RunReport
 from streams.stats import Stats
 from vsr.app.report import Progress, Report
 from vsr.app.sizes import SizePlan, plan_size, size_label
+from vsr.app.stated import stated
 
 if TYPE_CHECKING:
     from streams.frame import ChromaLocation, PixelFormat
@@ -34,9 +34,7 @@ _QUEUE_BYTES = 96 << 20
 _QUEUE_FRAMES = 8
 _GPU_BATCH = 4
 _STOP_POLL_SECONDS = 0.1
-_BT709, _BT601 = 1, 6
-# Below as many lines, players take a video that does not say for BT.601.
-_HD_LINES = 720
+_MATRIX_NAMES = {1: "BT.709", 6: "BT.601"}
 
 
 def upscale_video(
@@ -229,16 +227,14 @@ def _refuse_own_input(src: Path, dst: Path) -> None:
 
 
 def _stated(info: SourceInfo) -> PixelFormat:
-    """The input's format with the matrix that players assume where it states none.
-
-    They go by the number of lines, and the output has more: unsaid, its colours would shift.
-    """
-    form = info.format
-    if form.matrix != UNSPECIFIED or form.subsampling == "gray":
-        return form
-    matrix, name = (_BT601, "BT.601") if info.height < _HD_LINES else (_BT709, "BT.709")
-    logger.info("the input does not state its matrix; the output states %s, as its %d lines mean", name, info.height)
-    return replace(form, matrix=matrix)
+    """The input's format with the matrix that players assume where it states none."""
+    form = stated(info.format, lines=info.height)
+    if form.matrix != info.format.matrix:
+        name = _MATRIX_NAMES[form.matrix]
+        logger.info(
+            "the input does not state its matrix; the output states %s, as its %d lines mean", name, info.height
+        )
+    return form
 
 
 def _queue_size(plan: SizePlan, *, bit_depth: int) -> int:

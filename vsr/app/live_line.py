@@ -1,0 +1,81 @@
+"""How a live run is told of while it lasts: a line that is refreshed on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from streams.sinks.base import SinkStatus
+from vsr.app.console import Console, write_line
+from vsr.app.live import LiveReport, LiveStatus
+
+_LINES_EVERY_SECONDS = 5.0
+
+
+def line_of(status: LiveStatus) -> str:
+    """One line for people."""
+    stats, outputs = status.stats, status.outputs
+    size = f"{status.output_size[0]}x{status.output_size[1]}"
+    parts = [
+        f"{stats.input_fps:.1f} fps in, {stats.output_fps:.1f} out",
+        f"latency {stats.latency.p50 * 1000:.0f} ms, p95 {stats.latency.p95 * 1000:.0f} ms",
+        f"{status.dropped_frames} dropped",
+        f"{stats.reconnects} reconnects" if stats.connected else "source lost, trying again",
+        f"{status.network} to {size}",
+    ]
+    lost = sum(output.dropped for output in outputs)
+    troubled = [output.name for output in outputs if output.state in ("failed", "waiting")]
+    if lost:
+        parts.append(f"outputs lost {lost} frames")
+    if troubled:
+        parts.append(f"not connected: {', '.join(troubled)}")
+    return " | ".join(parts)
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[Callable[[LiveStatus], None]]:
+    """What to give to ``on_status``, for as long as the block lasts."""
+    if console.as_json:
+        yield lambda status: console.give({"event": "status", **status.as_dict()})
+    elif console.quiet:
+        yield lambda status: None
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(bar_format="{desc}", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
+            yield lambda status: bar.set_description_str(line_of(status))
+    else:
+        yield _Lines()
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._told = monotonic()
+
+    def __call__(self, status: LiveStatus) -> None:
+        if monotonic() - self._told >= _LINES_EVERY_SECONDS:
+            self._told = monotonic()
+            write_line(line_of(status))
+
+
+def summary_of_live(report: LiveReport) -> str:
+    """What to say at the end."""
+    stats, run = report.status.stats, report.run
+    lines = [
+        f"{run.frames_out} frames in {run.wall_seconds:.1f} s ({run.fps:.1f} fps) to "
+        f"{report.status.output_size[0]}x{report.status.output_size[1]}, {stats.dropped_frames} dropped, "
+        f"{stats.reconnects} reconnects",
+        f"latency p50 {run.latency.p50 * 1000:.0f} ms, p95 {run.latency.p95 * 1000:.0f} ms, "
+        f"p99 {run.latency.p99 * 1000:.0f} ms",
+    ]
+    lines += [f"{output.name}: {_fate(output)}" for output in report.status.outputs]
+    if report.status.moves:
+        lines.append(f"network: {report.status.network} at the end, after {report.status.moves} changes")
+    return "\n".join(lines)
+
+
+def _fate(output: SinkStatus) -> str:
+    words = f"{output.frames} frames, {output.dropped} lost, {output.reconnects} reconnects"
+    return f"{words}; {output.error}" if output.error else words
