@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
+
+import av
 import pytest
 
-from streams.redact import redact
+from streams.redact import Address, RedactingFilter, redact, scrub
 
 
 @pytest.mark.parametrize(
@@ -18,7 +22,42 @@ from streams.redact import redact
         ("cannot open rtsp://u:p@a/x, nor rtsp://u:p@b/y", "cannot open rtsp://***@a/x, nor rtsp://***@b/y"),
         ("/home/me@work/film.mp4", "/home/me@work/film.mp4"),
         ("http://host/mail@list", "http://host/mail@list"),
+        ("http://host:8080/mail@list", "http://host:8080/mail@list"),
+        ("rtsp://admin:pass/word#1@host/x", "rtsp://***@host/x"),
+        ("Authorization: Basic Y2FtOmh1bnRlcjI=\r\nCSeq: 1", "Authorization: Basic ***\r\nCSeq: 1"),
     ],
 )
 def test_secrets_are_hidden_and_the_rest_is_kept(given: str, shown: str) -> None:
     assert redact(given) == shown
+
+
+SECRET = "rtsp://me:hunter2@host/x?token=abc"
+
+
+def test_an_address_shows_itself_redacted_and_reveals_itself_when_asked() -> None:
+    address = Address(SECRET)
+    for shown in (str(address), repr(address), f"{address}", repr([address])):
+        assert "hunter2" not in shown
+        assert "abc" not in shown
+        assert "host" in shown
+    assert address.reveal() == SECRET
+
+
+def test_a_cause_is_scrubbed_with_its_line_of_log() -> None:
+    error = av.error.ConnectionRefusedError(111, "Connection refused", SECRET, (16, "tcp", f"no way to {SECRET}"))
+    assert scrub(error) is error
+    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(error.args)
+    assert "hunter2" not in shown
+    assert "Connection refused" in shown
+
+
+def test_a_filter_redacts_what_a_logger_says(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("redacted")
+    logger.addFilter(RedactingFilter())
+    with caplog.at_level(logging.INFO):
+        logger.info("opening %s (%d tries)", SECRET, 3)
+        logger.info("100% plain")
+    assert [record.getMessage() for record in caplog.records] == [
+        "opening rtsp://***@host/x?token=*** (3 tries)",
+        "100% plain",
+    ]

@@ -9,14 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streams.clock import FakeClock
 from streams.errors import SourceError
 from streams.frame import Frame, Packet
-from streams.sources import FileSource, Source, SyntheticSource, open_source
+from streams.sources import FileSource, PacedSource, Source, SyntheticSource, open_source
 
 SOURCES: dict[str, Callable[[Path], Source]] = {
     "file": FileSource,
     "synthetic": lambda _: SyntheticSource(width=64, height=48, frames=12, rate=25),
+    "paced": lambda path: PacedSource(FileSource(path), clock=FakeClock()),
 }
+"""Those that end; what a live one promises beyond is in ``test_network_source.py`` and ``test_webcam.py``."""
 
 
 @pytest.fixture(params=SOURCES)
@@ -33,7 +36,7 @@ def test_info_describes_the_frames_before_they_are_read(open_it: Callable[[], So
     assert {frame.time_base for frame in frames} == {info.time_base}
     assert info.frames == len(frames)
     assert info.duration_seconds == pytest.approx(len(frames) / info.rate)
-    assert not info.live
+    assert info.live == isinstance(source, PacedSource)
 
 
 def test_time_only_rises(open_it: Callable[[], Source]) -> None:
