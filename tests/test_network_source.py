@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +20,7 @@ import media
 import pytest
 from rtsp_server import RATE, RtspServer
 
+from streams.clock import FakeClock
 from streams.errors import AccessDeniedError, NoVideoError, SourceError, SourceLostError, SourceNotFoundError
 from streams.frame import Frame
 from streams.sources import NetworkSource, open_source
@@ -398,6 +399,79 @@ def test_a_film_over_http_has_an_end(web: ThreadingHTTPServer, clip: Path) -> No
 def test_a_film_that_is_not_there(web: ThreadingHTTPServer) -> None:
     with pytest.raises(SourceNotFoundError, match="404"):
         NetworkSource(address(web, "/none.mkv"))
+
+
+@pytest.fixture(scope="module")
+def transport_stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """One second of MPEG-TS, every fifth picture a key frame."""
+    path = tmp_path_factory.mktemp("ts") / "second.ts"
+    options = {"preset": "ultrafast", "tune": "zerolatency", "g": "5"}
+    return media.write_clip(path, media.pattern(25, 64, 48), codec="libx264", options=options).read_bytes()
+
+
+def test_a_live_playlist_is_given_out_at_its_own_pace(web: ThreadingHTTPServer, transport_stream: bytes) -> None:
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1"]
+    lines += [f"#EXTINF:1.0,\n{number}.ts" for number in range(3)]
+    web.pages["/live.m3u8"] = "\n".join([*lines, ""]).encode()
+    web.pages |= {f"/{number}.ts": transport_stream for number in range(3)}
+    clock = FakeClock()
+    with NetworkSource(address(web, "/live.m3u8"), clock=clock) as source:
+        assert source.info.live
+        frames = list(itertools.islice(source.items(), 20))
+    assert [frame.pts for frame in frames] == [index * 3600 for index in range(20)]
+    assert [frame.arrived for frame in frames] == pytest.approx([index * 0.04 for index in range(20)])
+
+
+def test_the_end_of_a_tcp_stream_is_a_disconnect(no_leaks: None, transport_stream: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(2):
+                client, _ = listener.accept()
+                with client, suppress(OSError):
+                    client.sendall(transport_stream)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        with NetworkSource(url, backoff=Backoff(first_seconds=0.02)) as source:
+            frames = source.items()
+            seen = until(frames, is_marked)
+            assert rises(seen)
+            assert len(seen) >= 20
+        server.join(PATIENCE_SECONDS)
+
+
+def test_datagrams_that_stop_and_come_again(no_leaks: None, transport_stream: bytes) -> None:
+    sending, ended = threading.Event(), threading.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for start in itertools.cycle(range(0, len(transport_stream), 1316)):
+                sending.wait(PATIENCE_SECONDS)
+                if ended.wait(0.01):
+                    return
+                sock.sendto(transport_stream[start : start + 1316], ("127.0.0.1", port))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    sending.set()
+    patience = {"stall_timeout_seconds": 0.5, "backoff": Backoff(first_seconds=0.02)}
+    try:
+        with NetworkSource(f"udp://127.0.0.1:{port}", **patience) as source:
+            frames = source.items()
+            take(frames, 3)
+            sending.clear()
+            threading.Timer(1.0, sending.set).start()
+            assert rises(until(frames, lambda _: source.status.reconnects > 0))
+            assert source.status.stalls >= 1
+    finally:
+        ended.set()
+        sending.set()
+        sender.join(PATIENCE_SECONDS)
 
 
 def test_a_page_that_is_no_video(web: ThreadingHTTPServer, tmp_path: Path) -> None:

@@ -155,7 +155,8 @@ class NetworkSession:
         self._address, self._resumable = address, kind.resumable
         options = {**kind.options, "protocol_whitelist": kind.protocols}
         lull = _HLS_LULL_SECONDS if urlsplit(address.reveal()).path.lower().endswith(".m3u8") else 0.0
-        read_seconds = max(patience.stall_timeout_seconds, lull)
+        # Later than whoever waits for the pictures, so that he is the one who tells a stall.
+        read_seconds = max(patience.stall_timeout_seconds, lull) + _READ_POLL_SECONDS
         if kind.resumable:
             options["rtsp_transport"] = transport
             read_seconds = _READ_POLL_SECONDS
