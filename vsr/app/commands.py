@@ -10,6 +10,7 @@ import typer
 from vsr.app.console import Console
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+_LIVE_FPS = 30
 _Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks in place of one-line errors.")]
 
 
@@ -127,7 +128,7 @@ def doctor(context: typer.Context, *, as_json: _Json = False, debug: _Debug = Fa
 def bench(
     context: typer.Context,
     *,
-    frames: Annotated[int, typer.Option(min=16, help="Length of the clip.")] = 150,
+    frames: Annotated[int, typer.Option(min=16, help="Length of the clip; with --live at 30 a second.")] = 150,
     size: Annotated[str, typer.Option(metavar="WxH", help="Of the clip.")] = "960x540",
     models: Annotated[str, typer.Option(help="Networks to run, with commas.")] = "ecbsr,espcn,bicubic",
     scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
@@ -138,6 +139,12 @@ def bench(
         bool, typer.Option("--memory", help="In place of speed: memory over a 1080p to 2160p job.")
     ] = False,
     shapes: Annotated[bool, typer.Option("--shapes", help="Instead: what the shape of a network costs.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Instead: the latency of live video, also when too much of it comes.")
+    ] = False,
+    source: Annotated[
+        str | None, typer.Option(metavar="URL", help="With --live: read this in place of a pattern.")
+    ] = None,
     debug: _Debug = False,
 ) -> None:
     """Speed from file to file (H.264 in and out) on this machine, as one JSON line.
@@ -147,8 +154,18 @@ def bench(
     vsr bench --memory                   peak memory, and whether it grows
 
     vsr bench --shapes                   what layers and channels cost here
+
+    vsr bench --live                     how old a frame is when it leaves
     """
     console = _start(context, True, debug)
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    if live:
+        from vsr.app.bench_live import bench_live
+
+        console.give(
+            bench_live(size=_size(size), model=names[0], scale=scale, seconds=frames / _LIVE_FPS, source=source)
+        )
+        return
     from vsr.app.bench import bench_memory, bench_shapes, bench_speed
 
     if memory:
@@ -157,7 +174,6 @@ def bench(
     if shapes:
         console.give(bench_shapes(size=_size(size), scale=scale))
         return
-    names = [name.strip() for name in models.split(",") if name.strip()]
     console.give(bench_speed(frames=frames, size=_size(size), models=names, scale=scale, baselines=baselines))
 
 

@@ -1,0 +1,116 @@
+"""``vsr bench --live``: how old a frame is when it leaves, at the source's pace, and when three times too many come."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from fractions import Fraction
+from typing import Any
+
+from streams.frame import Item
+from streams.latency import Latency
+from streams.sinks import NullSink
+from streams.sources import PacedSource, Source, SyntheticSource
+from vsr.app.doctor import examine
+from vsr.app.live import LiveOptions, LiveReport, LiveSession, LiveStatus
+from vsr.app.outputs import open_live_source
+
+log = logging.getLogger(__name__)
+
+_RATE = 30
+_OVERLOAD = 3
+_ROUND = 16
+_TICKS_PER_SECOND = 90_000
+
+
+def bench_live(
+    *, size: tuple[int, int], model: str, scale: int, seconds: float, source: str | None = None
+) -> dict[str, Any]:
+    """Latency from a frame's arrival until it was written, to a sink that keeps nothing.
+
+    Args:
+        size: (width, height) of a pattern at 30 pictures a second.
+        model: the network.
+        scale: 2, 3 or 4.
+        seconds: how long each of the two runs lasts.
+        source: an address to read from in place of the pattern, in the first run.
+
+    Returns:
+        Plain values: the machine, and of both runs rates, drops, and latency in milliseconds. The second run is fed at
+        three times the rate that the first one's network could do; ``growth`` is its latency in the last seconds over
+        that in its first half.
+    """
+    options = LiveOptions(model=model, scale=scale)
+    with open_live_source(source) if source else _paced(size, Fraction(_RATE)) as steady:
+        size = steady.info.width, steady.info.height
+        first, _ = _run(steady, options, seconds)
+    possible = 1000 / max(stage.ms_per_frame for stage in (first.run.enhance, first.run.encode))
+    log.info("the network could do %.0f frames a second", possible)
+    rate = Fraction(max(_RATE, round(_OVERLOAD * possible)))
+    with _paced(size, rate) as flood:
+        second, middle = _run(flood, options, seconds)
+    late = second.status.stats.latency
+    facts = examine()
+    return {
+        "job": f"{source or 'pattern'} {size[0]}x{size[1]} x{scale} by {model} to nothing, {seconds:g} s each",
+        "machine": {key: facts[key] for key in ("cpu", "cuda", "packages")},
+        "steady": _figures(first),
+        "overload": {
+            **_figures(second),
+            "source_fps": float(rate),
+            "times_too_many": float(rate) / possible,
+            "growth": late.p50 / middle.p50 if middle.p50 else 0.0,
+        },
+    }
+
+
+class _Rounds(Source):
+    """A few pictures of a pattern over and over, at any rate: making them anew would cost more than the network."""
+
+    def __init__(self, size: tuple[int, int], rate: Fraction) -> None:
+        pattern = SyntheticSource(width=size[0], height=size[1], frames=_ROUND, rate=_RATE)
+        base = Fraction(1, _TICKS_PER_SECOND)
+        self.info = replace(pattern.info, rate=rate, time_base=base, frames=None, duration_seconds=None)
+        self._frames = [replace(frame, time_base=base) for frame in pattern]
+        self._interval = _TICKS_PER_SECOND / rate
+
+    def items(self) -> Iterator[Item]:
+        for number, frame in enumerate(itertools.cycle(self._frames)):
+            yield replace(frame, pts=round(number * self._interval))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _paced(size: tuple[int, int], rate: Fraction) -> Source:
+    return PacedSource(_Rounds(size, rate))
+
+
+def _run(source: Source, options: LiveOptions, seconds: float) -> tuple[LiveReport, Latency]:
+    """A run, and its latency in the middle of it."""
+    middle: list[Latency] = []
+
+    def look(status: LiveStatus) -> None:
+        if not middle and status.stats.elapsed_seconds >= seconds / 2:
+            middle.append(status.stats.total_latency)
+
+    session = LiveSession(source, lambda feed: NullSink(), options=options)
+    report = session.run(duration_seconds=seconds, on_status=look, every_seconds=0.5)
+    return report, middle[0] if middle else Latency()
+
+
+def _figures(report: LiveReport) -> dict[str, Any]:
+    run, status = report.run, report.status
+    milliseconds = {f"{name}_ms": 1000 * value for name, value in asdict(run.latency).items() if name != "frames"}
+    return {
+        "input_fps": run.frames_in / run.wall_seconds,
+        "output_fps": run.fps,
+        **milliseconds,
+        "frames_in": run.frames_in,
+        "frames_out": run.frames_out,
+        "dropped": dict(run.dropped),
+        "reconnects": status.stats.reconnects,
+        "network_ms": run.enhance.ms_per_frame,
+    }
