@@ -44,7 +44,7 @@ def at(times: Iterable[int], **more: Any) -> list[Frame]:
 
 
 def times_in(path: Path) -> list[Fraction]:
-    """When the pictures of a file are shown, up to where it was cut off, if it was: in the middle of a picture maybe."""
+    """When the pictures of a file are shown, up to where it was cut off, if it was."""
     times = []
     with av.open(str(path)) as container, suppress(av.InvalidDataError):
         for picture in container.decode(video=0):

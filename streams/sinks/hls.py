@@ -63,7 +63,8 @@ class HlsSink(Sink):
             raise SinkError(
                 f"got {list_size} segments of {segment_seconds:g} s; allowed are 2 or more, of more than 0 s"
             )
-        path = Path(path)
+        # From the root on: FFmpeg would take what is before a colon in the name for a scheme.
+        path = Path(path).absolute()
         self.playlist = path if path.suffix.lower() == ".m3u8" else path / PLAYLIST
         self._info = info
         self._options = options or EncoderOptions()
@@ -135,7 +136,7 @@ class HlsSink(Sink):
             output.close()
         self._sweep()
         self._output = LiveOutput(
-            f"file:{self.playlist}",
+            str(self.playlist),
             name=str(self.playlist),
             container=_CONTAINER,
             info=self._info,
@@ -152,13 +153,12 @@ class HlsSink(Sink):
         # Each file appears under its name only when it is whole: the web server sees no half of one.
         flags = "delete_segments+temp_file+independent_segments"
         if self.playlist.exists():
-            flags += "+append_list+discont_start"
-        folder = str(self.playlist.parent).replace("%", "%%")
+            flags += "+append_list"
         return {
             "hls_time": f"{self._segment_seconds:g}",
             "hls_list_size": str(self._list_size),
             "hls_flags": flags,
-            "hls_segment_filename": f"file:{folder}/{self.playlist.stem.replace('%', '%%')}-%06d.ts",
+            "hls_segment_filename": f"{self.playlist.with_suffix('')}-%06d.ts",
         }
 
     def _sweep(self) -> None:
