@@ -113,7 +113,8 @@ class WindowSink(Sink):
             self._show_all()
             self._cv2.destroyWindow(self._title)
         except self._cv2.error as error:
-            self._error = f"OpenCV shows no window ({_first_line(error)}); install opencv-python, not -headless"
+            log.debug("OpenCV: %s", error)
+            self._error = "OpenCV shows no window here; install opencv-python in place of opencv-python-headless"
         except Exception as error:
             log.exception("the window failed")
             self._error = f"the window failed: {error!r}"
@@ -161,7 +162,9 @@ class ToBgr:
     def __init__(self, first: Frame) -> None:
         self.geometry = first.geometry
         width, height, form = first.geometry
-        self._maker = PictureMaker(form, width=width, height=height, pix_fmt=form.name)
+        # swscale takes every gray for full range: as colour it is what it says it is.
+        colour = form.name.replace("gray", "yuv420p")
+        self._maker = PictureMaker(form, width=width, height=height, pix_fmt=colour)
         self._matrix = form.matrix
         if form.matrix == UNSPECIFIED:
             self._matrix = _BT709 if height >= 720 else _BT601
@@ -214,7 +217,3 @@ def _answers(address: str | tuple[str, int]) -> bool:
         except OSError:
             return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
