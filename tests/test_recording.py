@@ -245,7 +245,7 @@ def test_a_full_disk_ends_the_recording_clearly_and_nothing_else(tmp_path: Path)
     )
     assert run.returncode == 0, run.stderr
     others, reason, after = run.stdout.splitlines()
-    assert others == "400 closed"
+    assert others == "400 failed"
     assert re.fullmatch(r"cannot write .*live\.mp4: File too large", reason)
     assert "nothing can be recorded any more" in after
     assert len(times_in(path)) > 10

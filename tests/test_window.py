@@ -150,9 +150,7 @@ def test_an_opencv_without_windows_is_a_clear_error(opencv: FakeOpenCv, monkeypa
         raise opencv.error("OpenCV(5.0) error: (-2) The function is not implemented.\nRebuild the library")
 
     monkeypatch.setattr(opencv, "namedWindow", refuse)
-    with pytest.raises(
-        SinkError, match=r"no window \(OpenCV.* not implemented.\); install opencv-python, not -headless"
-    ):
+    with pytest.raises(SinkError, match="in place of opencv-python-headless"):
         WindowSink()
 
 

@@ -55,7 +55,8 @@ def _open_path(path: str | Path, **options: Any) -> Sink:
     if Path(path).suffix.lower() == ".m3u8":
         return HlsSink(path, **options)
     # A file that is finished last of all would be lost with the program; one job may end so, a camera must not.
-    return RecordingSink(path, **options) if options["info"].live else FileSink(path, **options)
+    records = options["info"].live or "segment_seconds" in options
+    return RecordingSink(path, **options) if records else FileSink(path, **options)
 
 
 def _open_network(url: str | Path, *, overwrite: bool = False, **options: Any) -> Sink:
@@ -104,8 +105,8 @@ def open_sink(
     Args:
         url: one of
 
-            * a path, or ``file:PATH``: a file, where the input ends; a recording, where it is live; a folder of
-              segments, where the path ends in ``.m3u8``;
+            * a path, or ``file:PATH``: a file, where the input ends; a recording, where it is live or there is a
+              ``segment_seconds``; a folder of segments, where the path ends in ``.m3u8``;
             * ``record:PATH``: a recording, whatever the input;
             * ``hls:FOLDER``: a folder of segments and a playlist of the newest;
             * ``rtsp://``, ``rtmp://``, ``rtmps://``; ``udp://`` and ``tcp://`` (MPEG-TS): sent, and connected again

@@ -98,7 +98,7 @@ class HlsSink(Sink):
                 self._begin(item)
             self._put(item)
         except StreamError as error:
-            self._state, self._error = "failed", str(error)
+            self._fail(error)
             raise
 
     def close(self) -> None:
@@ -107,16 +107,22 @@ class HlsSink(Sink):
         Raises:
             SinkError: the disk refused it.
         """
-        state, self._state = self._state, "closed"
+        if self._state != "running":
+            self.abort()
+            return
+        self._state = "closed"
         output, self._output = self._output, None
-        if output is not None and state == "running":
-            output.close()
-        elif output is not None:
-            output.abort()
+        if output is not None:
+            try:
+                output.close()
+            except SinkError as error:
+                self._fail(error)
+                raise
 
     def abort(self) -> None:
         """As :meth:`close`, and never raises."""
-        self._state = "closed"
+        if self._state == "running":
+            self._state = "closed"
         output, self._output = self._output, None
         if output is not None:
             output.abort()
@@ -124,6 +130,9 @@ class HlsSink(Sink):
     def status(self) -> tuple[SinkStatus, ...]:
         """One entry."""
         return (SinkStatus(name=str(self.playlist), state=self._state, frames=self._frames, error=self._error),)
+
+    def _fail(self, error: StreamError) -> None:
+        self._state, self._error = "failed", str(error)
 
     def _put(self, frame: Frame) -> None:
         assert self._output is not None

@@ -116,19 +116,22 @@ class RecordingSink(Sink):
         Raises:
             SinkError: the disk refused its end, or no frame ever came; after an error of ``write`` nothing is raised.
         """
-        state, self._state = self._state, "closed"
-        if state == "closed":
+        if self._state != "running":
+            self.abort()
             return
-        if state == "failed":
-            self._end_part(quietly=True)
-            return
+        self._state = "closed"
         if not self._frames:
             raise SinkError(f"{self.path} is not made: no frame was recorded")
-        self._end_part()
+        try:
+            self._end_part()
+        except SinkError as error:
+            self._fail(str(error))
+            raise
 
     def abort(self) -> None:
         """Finish the part that is being written: a recording is whole at any time. Never raises."""
-        self._state = "closed"
+        if self._state == "running":
+            self._state = "closed"
         self._end_part(quietly=True)
 
     def status(self) -> tuple[SinkStatus, ...]:
