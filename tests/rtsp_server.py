@@ -210,7 +210,7 @@ class RtspServer:
                 for client in [client for client in self._clients if client.playing]:
                     self._send_picture(client, pictures[number % _PICTURES], key=number % _GOP == 0)
             self.ticks += _TICKS
-            due = max(due + 1 / RATE, time.monotonic() - 1)
+            due += 1 / RATE
             time.sleep(max(0.0, due - time.monotonic()))
 
     def _send_picture(self, client: _Client, nals: tuple[bytes, ...], *, key: bool) -> None:

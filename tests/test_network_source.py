@@ -93,20 +93,21 @@ def test_a_steady_stream(no_leaks: None, transport: str) -> None:
         assert (info.width, info.height, info.codec, info.live, info.frames) == (128, 96, "h264", True, None)
         assert (info.rate, info.time_base) == (RATE, Fraction(1, 90_000))
         reading = iter(source)
-        frames = take(reading, 2 * RATE)
+        frames = take(reading, RATE)
         assert {frame.geometry for frame in frames} == {(info.width, info.height, info.format)}
         assert {frame.time_base for frame in frames} == {info.time_base}
         assert frames[0].pts == 0
         assert rises(frames)
         assert not any(frame.discontinuity or frame.corrupt for frame in frames)
-        steps = [later.pts - earlier.pts for earlier, later in itertools.pairwise(frames[2:])]
+        steps = [later.pts - earlier.pts for earlier, later in itertools.pairwise(frames[5:])]
+        # The first few have no time of their own yet.
         assert set(steps) == {90_000 // RATE}, "the rhythm is the stream's, not that of the arrival"
         assert all(frame.arrived is not None and frame.arrived <= time.monotonic() for frame in frames)
         assert source.status.connected
         assert source.status.last_error is None
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.timeout(120))])
+@pytest.mark.parametrize(("transport", "times"), [("tcp", 20), ("udp", 5)])
 def test_a_server_that_is_killed_and_started_again(no_leaks: None, transport: str, times: int) -> None:
     with RtspServer() as server, opened(server, transport=transport) as source:
         frames, seen = iter(source), []
@@ -116,7 +117,8 @@ def test_a_server_that_is_killed_and_started_again(no_leaks: None, transport: st
             server.start()
             seen += until(frames, is_marked)
         assert rises(seen)
-        assert sum(map(is_marked, seen)) == source.status.reconnects == times
+        assert source.status.reconnects == times
+        assert sum(map(is_marked, seen)) == times + source.status.jumps
         assert "ended the connection" in (source.status.last_error or "")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -135,9 +136,13 @@ class Connection:
                 arrival = self._arrivals.popleft()
                 self._changed.notify_all()
                 return arrival
-            if self._error is not None:
-                raise self._error
-            return None
+            if self._error is None:
+                return None
+            error, self._error, self._left = self._error, None, True
+            try:
+                raise error
+            finally:
+                del error  # else the error, its traceback and this frame keep each other, and pictures, in memory
 
     def close(self, *, patience_seconds: float = 0.0) -> None:
         """Take nothing more; from any thread, any number of times. Waits that long for the thread to end."""
@@ -181,6 +186,9 @@ class Connection:
                 self._changed.notify_all()
 
     def _end(self, error: BaseException | None) -> None:
+        for each in (error, error.__cause__) if error is not None else ():
+            # Else the pictures that its frames name stay in memory until somebody looks for cycles.
+            traceback.clear_frames(each.__traceback__ if each is not None else None)
         with self._changed:
             self._error, self._over = error, error is None
             self._changed.notify_all()

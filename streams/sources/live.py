@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import get_args
 
 import av
 
@@ -80,6 +81,8 @@ class LiveSource(Source):
         backoff: Backoff | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if deinterlace not in get_args(Deinterlace):
+            raise SourceError(f"got deinterlace {deinterlace!r}, allowed are {', '.join(get_args(Deinterlace))}")
         self._open_session, self._name, self._patience = open_session, name, patience or Patience()
         self._chroma_location = chroma_location
         self._backoff, self._clock = backoff or Backoff(), clock or MonotonicClock()
@@ -118,7 +121,8 @@ class LiveSource(Source):
                 except SourceError as error:
                     if not self.info.live:
                         raise
-                    self._reconnect(error)
+                    # The frames of its traceback name pictures.
+                    self._reconnect(error.with_traceback(None))
         finally:
             self._hang_up()
 

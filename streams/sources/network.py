@@ -230,15 +230,16 @@ class NetworkSession:
     def _describe(self, lull_seconds: float) -> Traits:
         container, stream = self._container, self._stream
         rate = nominal_rate(stream)
+        timed = not int(container.format.flags) & _NO_TIMESTAMPS
         lumpy = urlsplit(self._address.reveal()).scheme.lower() in {"http", "https"}
         duration = container.duration / av.time_base if lumpy and container.duration else None
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         return Traits(
             codec=codec_name(stream),
-            rate=rate if rate and rate <= _HIGHEST_RATE else None,
+            rate=rate if timed and rate and rate <= _HIGHEST_RATE else None,
             sample_aspect_ratio=aspect or Fraction(1),
-            trusted_times=not int(container.format.flags) & _NO_TIMESTAMPS,
-            paced=lumpy and duration is None and not int(container.format.flags) & _NO_TIMESTAMPS,
+            trusted_times=timed,
+            paced=lumpy and duration is None and timed,
             lull_seconds=lull_seconds,
             duration_seconds=duration,
         )
