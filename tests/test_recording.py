@@ -16,9 +16,10 @@ import pytest
 
 from streams.errors import SinkError, SinkExistsError, UnsupportedStreamError
 from streams.frame import Frame, PixelFormat
-from streams.sinks import EncoderOptions, FileSink, RecordingSink, open_sink
+from streams.sinks import EncoderOptions, FanOut, FileSink, RecordingSink, open_sink
 from streams.sinks.timeline import Timeline, live_time_base
-from tests import written
+from streams.sources import open_source
+from tests import media, written
 
 MILLISECOND = Fraction(1, 1000)
 ROOT = Path(__file__).parents[1]
@@ -262,6 +263,29 @@ def test_two_cannot_record_into_one_file(tmp_path: Path) -> None:
     first.write(frames[1])
     first.close()
     assert len(written.read(tmp_path / "live.mp4").pictures) == 2
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_sound_is_recorded_where_it_belongs(tmp_path: Path, ending: str) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", media.pattern(50, 64, 48), sound_seconds=2)
+    sound = {time: data for data, time, _ in written.read(clip).packets[1]}
+    with open_source(clip) as source:
+        info = source.info
+        recordings = [
+            RecordingSink(
+                tmp_path / f"{name}.{ending}", info=info, width=64, height=48, format=info.format, segment_seconds=1
+            )
+            for name in ("one", "two")
+        ]
+        with FanOut(recordings) as sink:
+            for item in source.items():
+                sink.write(item)
+    for recording in recordings:
+        first, second = (written.read(part) for part in recording.parts)
+        for part, start in ((first, 0), (second, 1)):
+            assert len(part.pictures) == 25
+            assert len(part.packets[1]) > 40
+            assert all(data == sound[time + start] for data, time, _ in part.packets[1])
 
 
 def test_status_names_the_part(tmp_path: Path) -> None:

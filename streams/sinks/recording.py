@@ -219,7 +219,8 @@ class RecordingSink(Sink):
     def _muxer_options(self) -> dict[str, str]:
         common = {"flush_packets": "1", "avoid_negative_ts": "disabled"}
         if self._container.ticks_exactly:
-            flags = "empty_moov+default_base_moof+frag_keyframe"
+            # The last of them lets sound begin later than the pictures.
+            flags = "empty_moov+default_base_moof+frag_keyframe+frag_discont"
             return common | {"movflags": flags, "frag_duration": str(_LOST_AT_MOST_SECONDS * 1_000_000)}
         return common | {"cluster_time_limit": str(_LOST_AT_MOST_SECONDS * 1000)}
 
