@@ -19,19 +19,22 @@ from time import monotonic
 import av
 import numpy as np
 import pytest
+from rtsp_server import RtspServer
 from stubs import StubEnhancer, StubSink
 
-from streams.errors import SinkError, SinkExistsError
+from streams.errors import SinkError, SinkExistsError, SourceLostError
 from streams.frame import Frame, Item, PixelFormat
 from streams.sinks.base import Sink, SinkStatus
 from streams.sources import Source, SyntheticSource, open_source
 from streams.sources.base import SourceInfo
+from vsr.app.bench_live import bench_live
 from vsr.app.boxed import BoxedEnhancer, inner_size
 from vsr.app.cli import main
 from vsr.app.live import LiveOptions, LiveSession, LiveStatus
 from vsr.app.live_line import line_of
-from vsr.app.outputs import Feed, open_outputs
+from vsr.app.outputs import Feed, open_live_source, open_outputs
 from vsr.app.prometheus import metrics_text, serve_metrics
+from vsr.app.soak import run_soak
 from vsr.errors import ConfigError, UnknownModelError
 
 CHEAP = LiveOptions(model="bicubic", threads=1)
@@ -202,6 +205,61 @@ def test_an_unknown_network_is_told_before_anything_is_opened() -> None:
     with open_source(PATTERN) as source, pytest.raises(UnknownModelError):
         LiveSession(source, lambda feed: opened.append(feed) or StubSink(), options=LiveOptions(model="nonesuch"))
     assert opened == []
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_a_camera_that_is_lost_and_comes_back_with_another_size(tmp_path: Path, transport: str) -> None:
+    target = tmp_path / "out.mkv"
+    with RtspServer(width=64, height=48) as server:
+
+        def act(status: LiveStatus) -> None:
+            stats = status.stats
+            if stats.reconnects == 0 and stats.frames_out >= 5 and server.size == (64, 48):
+                server.stop()
+                server.size = (128, 96)
+                server.start()
+            elif stats.reconnects and stats.connected:
+                after.append(stats.frames_out)
+                if after[-1] >= after[0] + 5:
+                    run.stop()
+
+        after: list[int] = []
+        with open_live_source(server.url, transport=transport) as source:
+            run = LiveSession(source, lambda feed: open_outputs(feed, targets=[str(target)]), options=CHEAP)
+            limit = threading.Timer(60, run.stop)
+            limit.start()
+            report = run.run(on_status=act, every_seconds=0.1)
+            limit.cancel()
+    assert report.status.stats.reconnects >= 1
+    assert count_frames(target) == report.run.frames_out >= 10
+    with av.open(str(target)) as container:
+        assert {(frame.width, frame.height) for frame in container.decode(video=0)} == {(128, 96)}
+
+
+def test_a_camera_that_does_not_come_back_ends_the_run_and_leaves_a_recording(tmp_path: Path) -> None:
+    with RtspServer(width=64, height=48) as server, open_live_source(server.url, max_retries=0) as source:
+        sink = StubSink()
+        run = session(sink, source=source)
+        with pytest.raises(SourceLostError):
+            run.run(on_status=lambda status: server.stop() if status.stats.frames_out else None, every_seconds=0.2)
+    assert sink.calls == ["abort"]
+    assert run.status().stats.connected is False
+
+
+def test_nothing_grows_while_the_source_comes_and_goes() -> None:
+    result = run_soak(frames=250, per_connection=40, fps=400, model="bicubic", quality="fixed")
+    assert result["grew"] == []
+    assert result["reconnects"] >= 5
+    assert result["frames_in"] == result["frames_out"] + sum(result["dropped"].values())
+
+
+def test_the_benchmark_overloads_the_network_and_counts_it() -> None:
+    figures = bench_live(size=(64, 36), model="bicubic", scale=2, seconds=0.7)
+    steady, overload = figures["steady"], figures["overload"]
+    assert 0 < steady["p50_ms"] <= steady["p95_ms"] <= steady["p99_ms"] <= steady["longest_ms"]
+    assert overload["source_fps"] >= 2.9 * overload["source_fps"] / overload["times_too_many"]
+    for run in (steady, overload):
+        assert run["frames_in"] == run["frames_out"] + sum(run["dropped"].values())
 
 
 # -------------------------------------------------------------------------------------------------------------- outputs

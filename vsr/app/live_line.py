@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +46,8 @@ def shown(console: Console) -> Iterator[Callable[[LiveStatus], None]]:
         from tqdm import tqdm
 
         with tqdm(bar_format="{desc}", file=sys.stderr, leave=False, dynamic_ncols=True) as bar:
-            yield lambda status: bar.set_description_str(line_of(status))
+            # A line that wraps could not be refreshed.
+            yield lambda status: bar.set_description_str(line_of(status)[: shutil.get_terminal_size().columns - 1])
     else:
         yield _Lines()
 
