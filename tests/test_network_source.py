@@ -304,17 +304,16 @@ def test_a_server_that_never_answers(no_leaks: None, scheme: str) -> None:
 @pytest.mark.parametrize("state", ["steady", "frozen", "gone"])
 def test_closing_from_another_thread_ends_the_iteration(no_leaks: None, state: str) -> None:
     with RtspServer() as server:
-        source = opened(server, stall_timeout_seconds=60)
+        source = opened(server, stall_timeout_seconds=4)
         frames = iter(source)
         take(frames, 3)
         if state == "frozen":
             server.frozen = True
         elif state == "gone":
             server.stop()
-        threading.Timer(0.5, source.close).start()
-        begun = time.monotonic()
+        threading.Timer(0.3, source.close).start()
         list(frames)
-        assert time.monotonic() - begun < PATIENCE_SECONDS
+        assert source.status.stalls == 0
         assert list(source) == []
         server.frozen = False
 
@@ -342,6 +341,7 @@ def test_closing_while_it_waits_to_connect() -> None:
         ("rtsp:", "names no host"),
         ("gopher://me:hunter2@host/", "allowed are"),
         ("rtsp:///live", "names no host"),
+        ("rtsp://[::1/live", "no address"),
     ],
 )
 def test_addresses_that_cannot_be(url: str, text: str) -> None:

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 Transport = Literal["tcp", "udp", "http"]
 
-_READ_POLL_SECONDS = 0.5
+_GRACE_SECONDS = 0.5
+"""How much longer FFmpeg waits for data than whoever wants the pictures: he is to be the one who tells a stall, and a
+connection is useless after a read that FFmpeg gave up, which may have stopped in the middle of a packet."""
 _HLS_LULL_SECONDS = 30.0
 """An HLS server is asked again when a segment should be ready; they are ten seconds long, and may be late."""
 _HIGHEST_RATE = 1000
@@ -40,21 +42,17 @@ class _Kind:
     Attributes:
         protocols: all that FFmpeg may use for it: never files, whatever a playlist or a redirection says.
         options: of FFmpeg.
-        resumable: after a read that timed out, the next one goes on; else the connection is useless.
     """
 
     protocols: str
     options: Mapping[str, str] = field(default_factory=dict)
-    resumable: bool = False
 
 
 # A probe of five seconds, FFmpeg's default, is five seconds of delay at every connection.
 _SHORT_PROBE = {"probesize": "1000000", "analyzeduration": "1000000"}
 # The parameters of an RTSP stream come with its description.
-_RTSP = _Kind(
-    protocols="rtp,udp,tcp,http,httpproxy", options={"probesize": "32", "max_delay": "200000"}, resumable=True
-)
-_RTSPS = _Kind(protocols="rtp,srtp,udp,tcp,tls,crypto", options=_RTSP.options, resumable=True)
+_RTSP = _Kind(protocols="rtp,udp,tcp,http,httpproxy", options={"probesize": "32", "max_delay": "200000"})
+_RTSPS = _Kind(protocols="rtp,srtp,udp,tcp,tls,crypto", options=_RTSP.options)
 _WEB = _Kind(protocols="http,https,tls,tcp,httpproxy,crypto,data", options=_SHORT_PROBE)
 _KINDS: Mapping[str, _Kind] = MappingProxyType(
     {
@@ -152,14 +150,13 @@ class NetworkSession:
     """
 
     def __init__(self, address: Address, kind: _Kind, *, transport: Transport, patience: Patience) -> None:
-        self._address, self._resumable = address, kind.resumable
+        self._address = address
         options = {**kind.options, "protocol_whitelist": kind.protocols}
-        lull = _HLS_LULL_SECONDS if urlsplit(address.reveal()).path.lower().endswith(".m3u8") else 0.0
-        # Later than whoever waits for the pictures, so that he is the one who tells a stall.
-        read_seconds = max(patience.stall_timeout_seconds, lull) + _READ_POLL_SECONDS
-        if kind.resumable:
+        parts = urlsplit(address.reveal())
+        lull = _HLS_LULL_SECONDS if parts.path.lower().endswith(".m3u8") else 0.0
+        read_seconds = max(patience.stall_timeout_seconds, lull) + _GRACE_SECONDS
+        if parts.scheme.lower() in {"rtsp", "rtsps"}:
             options["rtsp_transport"] = transport
-            read_seconds = _READ_POLL_SECONDS
         try:
             self._container = av.open(
                 address.reveal(),
@@ -178,23 +175,17 @@ class NetworkSession:
 
     def events(self) -> Iterator[av.VideoFrame | Sign]:
         """Pictures as they come."""
-        while True:
-            try:
-                for packet in self._container.demux(self._stream):
-                    if packet.size == 0:
-                        break
-                    pictures = self._decode(packet)
-                    yield from pictures
-                    if not pictures:
-                        yield Sign.ALIVE
-                yield from self._end()
-                break
-            except _TIMED_OUT as error:
-                if not self._resumable:
-                    raise SourceLostError(f"{self._address}: nothing came for too long") from scrub(error)
-                yield Sign.QUIET
-            except (av.FFmpegError, OSError) as error:
-                raise _translate(self._address, error) from scrub(error)
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size == 0:
+                    break
+                pictures = self._decode(packet)
+                yield from pictures
+                if not pictures:
+                    yield Sign.ALIVE
+        except (av.FFmpegError, OSError) as error:
+            raise _translate(self._address, error) from scrub(error)
+        yield from self._end()
 
     def close(self) -> None:
         """Close the connection."""
@@ -246,7 +237,10 @@ class NetworkSession:
 
 
 def _kind_of(address: Address) -> _Kind:
-    parts = urlsplit(address.reveal())
+    try:
+        parts = urlsplit(address.reveal())
+    except ValueError as error:
+        raise SourceError(f"got {address}, which is no address ({redact(error)})") from scrub(error)
     kind = _KINDS.get(parts.scheme.lower())
     if kind is None:
         raise SourceError(f"got {address}; allowed are {', '.join(f'{scheme}://' for scheme in _KINDS)}")
