@@ -85,10 +85,10 @@ class Pipeline:
         self._batches = BatchRunner(enhancer, self._outbox.put, batch_size=batch_size, in_flight=in_flight)
         self._decode_watch = Stopwatch()
         self._encode_watch = Stopwatch()
-        self._frames_in = self._frames_out = self._packets = 0
+        self._frames_in = self._frames_out = self._packets = self._stale = 0
         self._input_rate, self._output_rate = RateMeter(), RateMeter()
         self._latency = LatencyMeter()
-        self._started = 0.0
+        self._started = self._started_monotonic = 0.0
         self._begun = self._stopping = self._finishing = self._released = self._published = False
         self._error: BaseException | None = None
         self._error_lock = threading.Lock()
@@ -104,7 +104,7 @@ class Pipeline:
         if self._begun:
             raise RuntimeError("this pipeline has run already; make a new one for each run")
         self._begun = True
-        self._started = perf_counter()
+        self._started, self._started_monotonic = perf_counter(), monotonic()
         self._work()
         wall_seconds = perf_counter() - self._started
         if self._error is not None:
@@ -163,7 +163,11 @@ class Pipeline:
         return sum(self._dropped().values())
 
     def _dropped(self) -> dict[str, int]:
-        return {"enhance": self._inbox.dropped_frames, "encode": self._outbox.dropped_frames}
+        return {
+            "decode": self._stale,
+            "enhance": self._inbox.dropped_frames,
+            "encode": self._outbox.dropped_frames,
+        }
 
     def _work(self) -> None:
         # From the sink backwards: should a thread fail to start, those that run can still abort the sink.
@@ -200,6 +204,9 @@ class Pipeline:
             items = self._source.items()
             try:
                 while not self._finishing and (item := self._read(items)) is not None:
+                    if self._is_stale(item):
+                        self._stale += 1
+                        continue
                     self._inbox.put(item)
                     self._leave_if_stopping()
             finally:
@@ -215,6 +222,12 @@ class Pipeline:
             self._frames_in += 1
             self._input_rate.count()
         return item
+
+    def _is_stale(self, item: Item) -> bool:
+        """Whether a live frame has waited since before the run began, while the network was made ready for instance."""
+        if not self._drops or not isinstance(item, Frame) or item.arrived is None:
+            return False
+        return item.arrived < self._started_monotonic
 
     def _enhance(self) -> None:
         with self._stage("enhance", upstream=self._inbox, downstream=self._outbox):

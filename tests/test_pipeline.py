@@ -415,6 +415,21 @@ def test_latency_stays_bounded_however_slow_the_network_is() -> None:
     assert pipeline.live_stats().total_latency == report.latency
 
 
+def test_what_came_before_the_run_began_is_not_shown() -> None:
+    """While a network is made ready, the first pictures of a camera grow old."""
+    old = [arriving(0), arriving(1)]
+
+    class Waiting(Camera):
+        def items(self) -> Iterator[Item]:
+            yield from old
+            yield arriving(2)
+
+    sink = StubSink()
+    report = Pipeline(Waiting(), StubEnhancer(), sink, overflow="drop_oldest").run()
+    assert names(sink.items) == [2]
+    assert report.dropped == {"decode": 2, "enhance": 0, "encode": 0}
+
+
 def test_finish_ends_well_and_publishes() -> None:
     source, sink = Camera(), StubSink()
     pipeline = Pipeline(
@@ -472,7 +487,7 @@ def test_a_silent_source_is_told_to_let_go_when_the_run_is_stopped() -> None:
 
 
 def test_a_change_of_size_in_the_middle_reaches_the_sink_as_it_is() -> None:
-    items = [arriving(pts, width=4 if pts < 3 else 8) for pts in range(6)]
+    items = [frame(pts, width=4 if pts < 3 else 8) for pts in range(6)]
     sink, enhancer = StubSink(), StubEnhancer()
     Pipeline(StubSource(items), enhancer, sink, batch_size=4, queue_size=8, overflow="drop_oldest").run()
     assert [item.width for item in sink.items if isinstance(item, Frame)] == [4, 4, 4, 8, 8, 8]
