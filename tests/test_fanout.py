@@ -229,7 +229,7 @@ def test_who_is_refused_does_not_try_again() -> None:
 def test_a_write_that_takes_too_long_is_interrupted() -> None:
     made = [Stub(hangs_at=0), Stub()]
     waiting = list(made)
-    sink = DetachedSink(lambda: waiting.pop(0), name="x", stall_seconds=0.05, backoff=quickly())
+    sink = DetachedSink(lambda: waiting.pop(0), name="x", stall_seconds=1, backoff=quickly())
     until(lambda: sink.write(frames(1)[0]) or made[1].items)
     assert made[0].ends == ["abort"]
     sink.close()

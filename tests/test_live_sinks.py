@@ -26,7 +26,7 @@ from tests.receivers import LONG, free_port, pushers, read_all, read_nothing, re
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
 
-FAST = EncoderOptions(preset="ultrafast")
+FAST = EncoderOptions(preset="ultrafast", threads=1)
 FIRST = next(written.frames(1))
 FACTS: dict[str, Any] = {
     "info": written.info(FIRST, live=True),
@@ -39,7 +39,7 @@ FACTS: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _no_process_is_left_behind() -> Iterator[None]:
     yield
-    assert pushers() == []
+    until(lambda: not pushers())
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -168,7 +168,7 @@ def test_a_peer_that_freezes_costs_frames_and_is_left(scheme: str, serve: Callab
 def test_a_peer_that_hangs_up_again_and_again_is_called_again() -> None:
     with server(lambda peer: peer.recv(2048) and None) as port:
         sink = detached(f"tcp://127.0.0.1:{port}")
-        send_until(sink, lambda: sink.status()[0].reconnects >= 2)
+        send_until(sink, lambda: sink.status()[0].reconnects >= 1)
         sink.abort()
 
 
@@ -198,9 +198,11 @@ def test_the_process_that_sends_shows_no_password_and_does_not_hear_ctrl_c() -> 
 
 _SEND_FOR_EVER = """
 import sys
-from tests.test_live_sinks import camera, network
-sink = network(sys.argv[1], write_seconds=1)
-for frame in camera():
+from streams.sinks import NetworkSink
+from tests import written
+first = next(written.frames(1))
+sink = NetworkSink(sys.argv[1], info=written.info(first), width=96, height=64, format=first.format, write_seconds=1)
+for frame in written.frames(range(10**6)):
     sink.write(frame)
     print("sent", flush=True)
 """
@@ -279,17 +281,17 @@ def hls(folder: Path, frames: list[Frame], **more: Any) -> HlsSink:
 
 
 def test_a_folder_holds_the_newest_seconds_and_no_more(tmp_path: Path) -> None:
-    sink = hls(tmp_path / "web", list(written.frames(25 * 30)), list_size=3)
+    sink = hls(tmp_path / "web", list(written.frames(25 * 14)), list_size=2)
     text = sink.playlist.read_text()
-    assert text.count("#EXTINF:2.000000") >= 2
+    assert text.count("#EXTINF:2.000000") == 2
     assert "#EXT-X-ENDLIST" in text
     named = [line for line in text.splitlines() if line.endswith(".ts")]
     present = sorted(path.name for path in (tmp_path / "web").glob("*.ts"))
-    assert len(named) == 3
+    assert len(named) == 2
     assert set(named) <= set(present)
-    assert len(present) <= 5
+    assert len(present) <= 4
     with av.open(str(sink.playlist)) as got:
-        assert sum(1 for _ in got.decode(video=0)) == 25 * 6
+        assert sum(1 for _ in got.decode(video=0)) == 25 * 4
 
 
 def test_another_size_goes_on_behind_a_discontinuity(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class NetworkSink(Sink):
         self._pusher: Pusher | None = None
         self._output: LiveOutput | None = None
         self._key = False
-        self._over = False
+        self._over = self._broken_off = False
 
     def write(self, item: Item) -> None:
         """Send a frame; the first one connects. A frame of another geometry connects anew.
@@ -164,7 +164,8 @@ class NetworkSink(Sink):
             pusher.end(0)
 
     def interrupt(self) -> None:
-        """Break the connection off: a write that waits for the peer raises."""
+        """Break the connection off: a write that waits for the peer raises, and so does every later one."""
+        self._broken_off = True
         pusher = self._pusher
         if pusher is not None:
             pusher.kill()
@@ -172,6 +173,8 @@ class NetworkSink(Sink):
     def _connect(self, frame: Frame) -> None:
         self._disconnect()
         self._pusher = Pusher(self._order())
+        if self._broken_off:  # perhaps before there was a process to end
+            raise SinkError(f"the connection to {self.address} was broken off")
         self._output = LiveOutput(
             self._pusher,
             name=str(self.address),
