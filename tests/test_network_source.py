@@ -2,65 +2,29 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
 import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import av
-import media
 import pytest
+from live_checks import PATIENCE_SECONDS, is_marked, nothing_left, rises, take, until
 from rtsp_server import RATE, RtspServer
 
-from streams.clock import FakeClock
-from streams.errors import AccessDeniedError, NoVideoError, SourceError, SourceLostError, SourceNotFoundError
-from streams.frame import Frame
-from streams.sources import NetworkSource, open_source
+from streams.errors import AccessDeniedError, SourceError, SourceLostError, SourceNotFoundError
+from streams.sources import NetworkSource
 from streams.sources.backoff import Backoff
-
-PATIENCE_SECONDS = 20
-"""Far more than anything here takes, for machines that do much else."""
 
 
 def opened(server: RtspServer, **options) -> NetworkSource:
     options = {"backoff": Backoff(first_seconds=0.02, longest_seconds=0.1), "stall_timeout_seconds": 2.0, **options}
     return NetworkSource(server.url, **options)
-
-
-def take(frames: Iterator[Frame], count: int) -> list[Frame]:
-    return list(itertools.islice(frames, count))
-
-
-def until(frames: Iterator[Frame], wanted: Callable[[Frame], bool]) -> list[Frame]:
-    """Frames up to the first wanted one."""
-    seen, deadline = [], time.monotonic() + PATIENCE_SECONDS
-    for frame in frames:
-        seen.append(frame)
-        if wanted(frame):
-            return seen
-        if time.monotonic() > deadline:
-            break
-    pytest.fail(f"none of {len(seen)} frames was the wanted one")
-
-
-def rises(frames: list[Frame]) -> bool:
-    return all(earlier.pts < later.pts for earlier, later in itertools.pairwise(frames))
-
-
-def is_marked(frame: Frame) -> bool:
-    return frame.discontinuity
-
-
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture(params=["tcp", "udp"])
@@ -76,15 +40,8 @@ def server() -> Iterator[RtspServer]:
 
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
-    """Nothing that the test opened or started is there afterwards."""
-    gc.collect()
-    files, threads = descriptors(), set(threading.enumerate())
-    yield
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline and (descriptors() > files or set(threading.enumerate()) - threads):
-        time.sleep(0.05)
-    assert descriptors() <= files
-    assert not set(threading.enumerate()) - threads
+    with nothing_left():
+        yield
 
 
 def test_a_steady_stream(no_leaks: None, transport: str) -> None:
@@ -357,150 +314,3 @@ def test_addresses_that_cannot_be(url: str, text: str) -> None:
 def test_options_that_cannot_be(options: dict) -> None:
     with pytest.raises(SourceError, match="got "):
         NetworkSource("rtsp://127.0.0.1:1/x", **options)
-
-
-class _Files(BaseHTTPRequestHandler):
-    """Gives out what ``server.pages`` has for a path."""
-
-    def do_GET(self) -> None:
-        body = self.server.pages.get(self.path)
-        self.send_response(200 if body else 404)
-        self.send_header("Content-Length", str(len(body or b"")))
-        self.end_headers()
-        self.wfile.write(body or b"")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def web() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Files) as server:
-        server.pages = {}
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def address(web: ThreadingHTTPServer, path: str) -> str:
-    return f"http://127.0.0.1:{web.server_address[1]}{path}"
-
-
-def test_a_film_over_http_has_an_end(web: ThreadingHTTPServer, clip: Path) -> None:
-    web.pages["/clip.mkv"] = clip.read_bytes()
-    with open_source(address(web, "/clip.mkv")) as source:
-        assert isinstance(source, NetworkSource)
-        assert not source.info.live
-        frames = list(source)
-    assert len(frames) == 12
-    assert [frame.pts for frame in frames] == [index * 3600 for index in range(12)]
-
-
-def test_a_film_that_is_not_there(web: ThreadingHTTPServer) -> None:
-    with pytest.raises(SourceNotFoundError, match="404"):
-        NetworkSource(address(web, "/none.mkv"))
-
-
-@pytest.fixture(scope="module")
-def transport_stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """One second of MPEG-TS, every fifth picture a key frame."""
-    path = tmp_path_factory.mktemp("ts") / "second.ts"
-    options = {"preset": "ultrafast", "tune": "zerolatency", "g": "5"}
-    return media.write_clip(path, media.pattern(25, 64, 48), codec="libx264", options=options).read_bytes()
-
-
-def test_a_live_playlist_is_given_out_at_its_own_pace(web: ThreadingHTTPServer, transport_stream: bytes) -> None:
-    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1"]
-    lines += [f"#EXTINF:1.0,\n{number}.ts" for number in range(3)]
-    web.pages["/live.m3u8"] = "\n".join([*lines, ""]).encode()
-    web.pages |= {f"/{number}.ts": transport_stream for number in range(3)}
-    clock = FakeClock()
-    with NetworkSource(address(web, "/live.m3u8"), clock=clock) as source:
-        assert source.info.live
-        frames = list(itertools.islice(source.items(), 20))
-    assert [frame.pts for frame in frames] == [index * 3600 for index in range(20)]
-    assert [frame.arrived for frame in frames] == pytest.approx([index * 0.04 for index in range(20)])
-
-
-def test_the_end_of_a_tcp_stream_is_a_disconnect(no_leaks: None, transport_stream: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            for _ in range(2):
-                client, _ = listener.accept()
-                with client, suppress(OSError):
-                    client.sendall(transport_stream)
-
-        server = threading.Thread(target=serve)
-        server.start()
-        url = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
-        with NetworkSource(url, backoff=Backoff(first_seconds=0.02)) as source:
-            frames = source.items()
-            seen = until(frames, is_marked)
-            assert rises(seen)
-            assert len(seen) >= 20
-        server.join(PATIENCE_SECONDS)
-
-
-def test_datagrams_that_stop_and_come_again(no_leaks: None, transport_stream: bytes) -> None:
-    sending, ended = threading.Event(), threading.Event()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for start in itertools.cycle(range(0, len(transport_stream), 1316)):
-                sending.wait(PATIENCE_SECONDS)
-                if ended.wait(0.01):
-                    return
-                sock.sendto(transport_stream[start : start + 1316], ("127.0.0.1", port))
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    sending.set()
-    patience = {"stall_timeout_seconds": 0.5, "backoff": Backoff(first_seconds=0.02)}
-    try:
-        with NetworkSource(f"udp://127.0.0.1:{port}", **patience) as source:
-            frames = source.items()
-            take(frames, 3)
-            sending.clear()
-            threading.Timer(1.0, sending.set).start()
-            assert rises(until(frames, lambda _: source.status.reconnects > 0))
-            assert source.status.stalls >= 1
-    finally:
-        ended.set()
-        sending.set()
-        sender.join(PATIENCE_SECONDS)
-
-
-def test_a_page_that_is_no_video(web: ThreadingHTTPServer, tmp_path: Path) -> None:
-    web.pages["/page"] = b"<html>no video here</html>" * 50
-    with pytest.raises(SourceError):
-        NetworkSource(address(web, "/page"))
-    sound = media.write_clip(tmp_path / "both.mkv", media.pattern(2, 32, 32), sound_seconds=0.1)
-    with av.open(str(sound)) as both, av.open(str(tmp_path / "sound.mkv"), "w") as output:
-        copy = output.add_stream_from_template(both.streams.audio[0])
-        for packet in both.demux(both.streams.audio[0]):
-            if packet.size:
-                packet.stream = copy
-                output.mux(packet)
-    web.pages["/sound.mkv"] = (tmp_path / "sound.mkv").read_bytes()
-    with pytest.raises(NoVideoError, match="no video"):
-        NetworkSource(address(web, "/sound.mkv"))
-
-
-def test_a_playlist_cannot_read_files(web: ThreadingHTTPServer, tmp_path: Path) -> None:
-    segment = media.write_clip(
-        tmp_path / "secret.ts", media.pattern(10, 64, 48), codec="libx264", options={"preset": "ultrafast"}
-    )
-    head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:0.4,\n"
-    web.pages["/mine.m3u8"] = f"{head}file://{segment}\n#EXT-X-ENDLIST\n".encode()
-    web.pages["/own.m3u8"] = f"{head}own.ts\n#EXT-X-ENDLIST\n".encode()
-    web.pages["/own.ts"] = segment.read_bytes()
-    with NetworkSource(address(web, "/own.m3u8")) as source:
-        assert len(list(source)) == 10
-    with pytest.raises(SourceError):
-        NetworkSource(address(web, "/mine.m3u8"), stall_timeout_seconds=1)
