@@ -35,10 +35,15 @@ FACTS: dict[str, Any] = {
     "format": FIRST.format,
 }
 
+# Ended with the test that opened them, also where it fails in the middle.
+OPENED: list[DetachedSink] = []
+
 
 @pytest.fixture(autouse=True)
 def _no_process_is_left_behind() -> Iterator[None]:
     yield
+    while OPENED:
+        OPENED.pop().abort()
     until(lambda: not pushers())
 
 
@@ -54,9 +59,9 @@ def network(url: str, **more: Any) -> NetworkSink:
 
 
 def detached(url: str, **more: Any) -> DetachedSink:
-    return DetachedSink(
-        lambda: network(url, **more), name=url, backoff=Backoff(first_seconds=0.05, longest_seconds=0.2)
-    )
+    backoff = Backoff(first_seconds=0.05, longest_seconds=0.2)
+    OPENED.append(DetachedSink(lambda: network(url, **more), name=url, backoff=backoff))
+    return OPENED[-1]
 
 
 def camera(*, size: tuple[int, int] = written.SIZE, noise: bool = False) -> Iterator[Frame]:
