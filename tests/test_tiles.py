@@ -25,8 +25,13 @@ def test_spans_cover_an_axis_once_with_tiles_of_one_length(margin: int, extra: i
     for length in range(1, 4 * side):
         tiles = spans(length, side, margin)
         assert [sample for tile in tiles for sample in range(tile.keep_start, tile.keep_stop)] == list(range(length))
+        assert len({tile.stop - tile.start for tile in tiles}) == 1
+        if length > side:
+            # As few as there can be, and not a sample larger than as many need to be.
+            assert len(tiles) == -(-(length - 2 * margin) // extra)
+            assert (tiles[0].stop - 2 * margin - 1) * len(tiles) < length - 2 * margin
         for tile in tiles:
-            assert tile.stop - tile.start == min(side, length)
+            assert tile.stop - tile.start <= side
             assert tile.start == 0 or tile.keep_start - tile.start >= margin
             assert tile.stop == length or tile.stop - tile.keep_stop >= margin
             assert 0 <= tile.start <= tile.keep_start < tile.keep_stop <= tile.stop <= length
@@ -68,7 +73,7 @@ def test_exact_for_whole_numbers(shape: tuple[int, int], side: int) -> None:
     planes = [noise(*shape, bit_depth=9, seed=seed) for seed in range(2)]
     inner = Counting()
     tiled = TiledRunner(inner, scale=2, margin=2, side=20, in_flight=3)
-    tiled.side = side
+    tiled.room.side = side
     for result, plane in zip(tiled.submit(planes).result(), planes, strict=True):
         np.testing.assert_array_equal(result, Counting.enlarge(plane))
     assert len(inner.shapes) == 1
@@ -91,8 +96,8 @@ def test_torch_leaves_no_trace(model: str, scale: int) -> None:
     net = network(model, scale)
     whole = TorchBackend().runner(net, Numbers())
     tiled = TiledRunner(whole, scale=scale, margin=net.receptive_field, side=1, in_flight=1)
-    assert tiled.side == 2 * net.receptive_field + 16
-    tiled.side = 2 * net.receptive_field + 1 if model != "ecbsr" else tiled.side
+    assert tiled.room.side == 2 * net.receptive_field + 16
+    tiled.room.side = 2 * net.receptive_field + 1 if model != "ecbsr" else tiled.room.side
     total = differing = 0
     for shape in SHAPES:
         plane = photo(*shape)
