@@ -62,7 +62,7 @@ def test_there_are_recipes() -> None:
         ("seed = true", {}, "seed takes int, got True"),
         ('[optim]\nrate = "fast"', {}, "optim: rate takes float, got 'fast'"),
         ("[model]\nquantize = 1", {}, "quantize takes bool, got 1"),
-        ("[model]\ninit = 3", {}, "init takes str, NoneType, got 3"),
+        ("[model]\ninit = 3", {}, "init takes str, nothing, got 3"),
         ("model = 3", {}, "model is a section, got 3"),
         ("model = 3", {"model__scale": 2}, "model is a section, got 3"),
         ("", {"optim__warmup": 3}, "optim: got the key 'warmup'"),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vsr.errors import ConfigError
 from vsr.training.config import GanConfig, TrainConfig
+from vsr.training.degradation import Compressor
 from vsr.training.discriminator import NORMS, Discriminator, DiscriminatorConfig
 from vsr.training.loop import Trainer, follow, learning_rate
 from vsr.training.losses import ADVERSARIAL, LOSSES, feature_matching
@@ -21,14 +22,14 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=nn.Module)
 
 
-def trainer_for(config: TrainConfig, *, resume: bool = False) -> Trainer:
+def trainer_for(config: TrainConfig, *, resume: bool = False, compressor: Compressor | None = None) -> Trainer:
     """The loop that a recipe asks for: against a discriminator where ``gan.adversarial`` is set, else for PSNR.
 
     Raises:
         ConfigError, DataError: as the trainers do.
     """
     kind = Trainer if config.gan.adversarial == "none" else GANTrainer
-    return kind(config, resume=resume)
+    return kind(config, resume=resume, compressor=compressor)
 
 
 class GANTrainer(Trainer):
@@ -41,6 +42,7 @@ class GANTrainer(Trainer):
     Args:
         config: the recipe; ``gan.adversarial`` is not ``"none"``.
         resume: go on from ``checkpoint.pt`` if there is one.
+        compressor: for recipes that train on compressed video.
 
     Raises:
         ConfigError: an impossible setting, a checkpoint of another recipe, or, while it runs, a loss of NaN.
@@ -48,11 +50,11 @@ class GANTrainer(Trainer):
         WeightsError: those of VGG19 or of ``model.init`` cannot be used.
     """
 
-    def __init__(self, config: TrainConfig, *, resume: bool = False) -> None:
+    def __init__(self, config: TrainConfig, *, resume: bool = False, compressor: Compressor | None = None) -> None:
         _check(config.gan)
         if config.model.init is None:
             log.warning("the network starts from nothing; model.init should be weights trained for PSNR")
-        super().__init__(config, resume=resume)
+        super().__init__(config, resume=resume, compressor=compressor)
 
     def _prepare(self) -> None:
         gan = self.config.gan
