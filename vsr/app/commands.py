@@ -26,6 +26,7 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Folder of training pictures, in place of the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all that the run writes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How long, in place of the recipe's.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Fewer steps, if more do not fit into this time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from: a file, or ecbsr:2.")] = None,
@@ -40,19 +41,22 @@ def train(
     vsr train my.toml --resume                     go on where it was interrupted
     """
     console = _start(context, as_json, debug)
+    from vsr.app.compress import through_h264
+    from vsr.training.checkpoints import BEST
     from vsr.training.config import find_recipe, load_config
-    from vsr.training.loop import BEST, Trainer
+    from vsr.training.gan import trainer_for
 
     config = load_config(
         find_recipe(recipe),
         data__folder=data and str(data),
         out=out and str(out),
         optim__steps=steps,
+        optim__minutes=minutes,
         threads=threads,
         device=device,
         model__init=init,
     )
-    best = Trainer(config, resume=resume).run()
+    best = trainer_for(config, resume=resume, compressor=through_h264).run()
     weights = str(Path(config.out) / BEST)
     console.say(f"{weights}\n  validation PSNR {best:.3f} dB")
     console.give({"weights": weights, "psnr": best})
