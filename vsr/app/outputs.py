@@ -1,0 +1,41 @@
+"""Small files that commands write: pages and pictures. Video has its own way, :mod:`streams.sinks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streams.errors import SinkError, SinkExistsError
+
+
+def check_output(path: Path, *, source: Path, overwrite: bool) -> None:
+    """Find out early what would keep a file from being written.
+
+    Raises:
+        SinkExistsError: it is there, and is not to be replaced.
+        SinkError: it is the input, or its folder is not there.
+    """
+    if not path.parent.is_dir():
+        raise SinkError(f"there is no folder {path.parent} to write {path.name} into; make it, or choose another")
+    if path.exists() and path.samefile(source):
+        raise SinkError(f"{path} is the input; choose another output with -o")
+    if path.exists() and not overwrite:
+        raise SinkExistsError(f"{path} exists; give --overwrite to replace it, or another output with -o")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A name to write under; the file gets its own once it is whole, and what was there stays until then.
+
+    Raises:
+        SinkError: the system does not allow it.
+    """
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror or error}; choose another output with -o") from error
+    finally:
+        partial.unlink(missing_ok=True)
