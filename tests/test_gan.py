@@ -115,6 +115,16 @@ def test_the_loss_is_the_sum_of_its_weighted_parts(config: TrainConfig) -> None:
     assert parts["pixel"] == parts["adversarial"] == 0 < parts["matching"]
 
 
+def test_layers_in_16_bit_lose_little(config: TrainConfig) -> None:
+    first = []
+    for precision in ("fp32", "bf16"):
+        run = replace(with_optim(config, precision=precision, steps=3), out=f"{config.out}-{precision}")
+        GANTrainer(run).run()
+        first.append(history(run)[0])
+    assert first[0]["loss"] == pytest.approx(first[1]["loss"], rel=0.05) != first[1]["loss"]
+    assert first[0]["discriminator"] == pytest.approx(first[1]["discriminator"], rel=0.05)
+
+
 def test_the_judge_is_alone_at_first(config: TrainConfig) -> None:
     config = with_gan(config, warmup_steps=6)
     trainer = GANTrainer(config)
