@@ -42,6 +42,14 @@ def three(*, bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(N, N, 3, padding=1, bias=bias)
 
 
+def normed() -> tuple[nn.Module, nn.Module]:
+    return three(bias=False), nn.BatchNorm2d(N)
+
+
+def doubling() -> Chained:
+    return Chained(conv=nn.Conv2d(N, 4 * N, 3, padding=1), pixel_shuffle=nn.PixelShuffle(2), prelu=nn.PReLU())
+
+
 class Generator(nn.Module):
     """SRResNet: subclasses name its parts and say what it is fed with and what it returns."""
 
@@ -60,10 +68,9 @@ class Lornatang(Generator):
     def __init__(self, stages: int, *, first: str = "conv_block1", second: str = "conv_block2") -> None:
         super().__init__()
         self.first, self.second, self.third = first, second, second.replace("2", "3")
-        block = [Add(rcb=nn.Sequential(three(bias=False), nn.BatchNorm2d(N), nn.PReLU(), three(bias=False), nn.BatchNorm2d(N))) for _ in range(2)]  # fmt: skip # noqa: E501
         self.add_module(first, nn.Sequential(nn.Conv2d(3, N, 9, padding=4), nn.PReLU()))
-        self.trunk = nn.Sequential(*block)
-        self.add_module(second, nn.Sequential(three(bias=False), nn.BatchNorm2d(N)))
+        self.trunk = nn.Sequential(*(Add(rcb=nn.Sequential(*normed(), nn.PReLU(), *normed())) for _ in range(2)))
+        self.add_module(second, nn.Sequential(*normed()))
         self.upsampling = nn.Sequential(
             *(
                 Chained(upsample_block=nn.Sequential(nn.Conv2d(N, 4 * N, 3, padding=1), nn.PixelShuffle(2), nn.PReLU()))
@@ -88,8 +95,7 @@ class LeftThomas(Generator):
             block = Add(conv1=three(), bn1=nn.BatchNorm2d(N), prelu=nn.PReLU(), conv2=three(), bn2=nn.BatchNorm2d(N))
             self.add_module(f"block{number}", block)
         self.block7 = nn.Sequential(three(), nn.BatchNorm2d(N))
-        up = [Chained(conv=nn.Conv2d(N, 4 * N, 3, padding=1), ps=nn.PixelShuffle(2), prelu=nn.PReLU()) for _ in range(stages)]  # fmt: skip # noqa: E501
-        self.block8 = nn.Sequential(*up, nn.Conv2d(N, 3, 9, padding=4))
+        self.block8 = nn.Sequential(*(doubling() for _ in range(stages)), nn.Conv2d(N, 3, 9, padding=4))
 
     def parts(self) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module, nn.Module]:
         blocks = nn.Sequential(*(self.get_submodule(f"block{number}") for number in range(2, 7)))
@@ -113,12 +119,7 @@ class Sgrvinod(Generator):
             )
         )
         self.conv_block2 = Chained(conv_block=nn.Sequential(three(), nn.BatchNorm2d(N)))
-        self.subpixel_convolutional_blocks = nn.Sequential(
-            *(
-                Chained(conv=nn.Conv2d(N, 4 * N, 3, padding=1), shuffle=nn.PixelShuffle(2), prelu=nn.PReLU())
-                for _ in range(stages)
-            )
-        )
+        self.subpixel_convolutional_blocks = nn.Sequential(*(doubling() for _ in range(stages)))
         self.conv_block3 = Chained(conv_block=nn.Sequential(nn.Conv2d(N, 3, 9, padding=4), nn.Tanh()))
 
     def parts(self) -> tuple[nn.Module, nn.Module, nn.Module, nn.Module, nn.Module]:
