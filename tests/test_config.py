@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def test_overrides_win_and_none_leaves_it(tmp_path: Path) -> None:
 def test_every_recipe_that_is_shipped_is_valid(path: Path) -> None:
     config = load_config(path)
     name = f"{config.model.name.replace('-', '_')}_x{config.model.scale}"
-    assert path.stem.replace("_small", "") == ("int8" if config.model.quantize else name)
+    stem = re.sub("_(small|mid|long)", "", path.stem)
+    assert stem == ("int8" if config.model.quantize else name)
+    assert config.out == f"runs/{path.stem}"
 
 
 def test_there_are_recipes() -> None:
