@@ -209,6 +209,8 @@ def test_names_are_those_of_the_registry_where_given(tmp_path: Path) -> None:
 
 def test_srcnn_needs_a_scale(tmp_path: Path) -> None:
     path = saved(network("srcnn", 3).state_dict(), tmp_path)
+    with pytest.raises(WeightsError, match="holds srcnn, not srcnn-955"):
+        load_any(path, model="srcnn-955", scale=3)
     with pytest.raises(WeightsError, match="do not tell by how much they enlarge; give the scale"):
         load_any(path)
     assert [load_any(path, scale=scale).network.scale for scale in (2, 3, 4)] == [2, 3, 4]
@@ -269,6 +271,23 @@ def test_what_does_not_fit_says_what_is_missing(change: Callable[[State], State]
     with pytest.raises(WeightsError, match=message) as caught:
         load_any(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: {**s, "extra.weight": torch.ones(1)}, "closest is espcn; missing nothing; unexpected extra.weight"),
+        (lambda s: {**s, "body.9.weight": torch.ones(1)}, "not all of its layers are convolutions"),
+        (lambda s: cut(s, leave="body.2.weight"), "missing chain.2.weight"),
+        (lambda s: cut(s, leave="body.4.bias"), "missing body.4.bias; unexpected nothing"),
+        (lambda s: {"head.0.weight": torch.ones(1), "blocks.x.weight": torch.ones(1)}, "no shape that is known"),
+        (lambda s: {**s, "body.4.weight": torch.ones(64, 32, 3, 3)}, "enlarges ×8, which espcn does not do"),
+    ],
+)
+def test_what_does_not_fit_a_chain(change: Callable[[State], State], message: str, tmp_path: Path) -> None:
+    path = saved(change(dict(network("espcn", 2).state_dict())), tmp_path)
+    with pytest.raises(WeightsError, match=message):
+        load_any(path)
 
 
 def mean_decibels(net: Network, folder: Path, *, border: int) -> float:
