@@ -108,6 +108,24 @@ def test_flat_colours_stay(bit_depth: int, value: int) -> None:
         np.testing.assert_array_equal(made, number)
 
 
+class Clipping(Bicubic):
+    """Bicubic, but for numbers that a network was never shown."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.min() >= 0
+        assert x.max() <= 1
+        return super().forward(x)
+
+
+def test_numbers_beyond_black_and_white_go_around_the_network() -> None:
+    up, plain = Upscaler(network=Clipping(2), device="torch"), Upscaler("bilinear", device="torch")
+    for value in (0, 5, 16, 100, 235, 250, 255):
+        picture = np.full((8, 9), value, np.uint8)
+        np.testing.assert_array_equal(up.luma(picture), plain.luma(picture))
+    ramp = np.broadcast_to(np.arange(256, dtype=np.uint8), (4, 256))
+    assert difference(up.luma(ramp), plain.luma(ramp))[0] <= 1
+
+
 @pytest.mark.parametrize("name", DEEP)
 @pytest.mark.parametrize("device", ["torch", "openvino"])
 @pytest.mark.parametrize("scale", [2, 4])

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vsr.backends import Choice, make_backend
 from vsr.backends.base import Planes
@@ -57,7 +58,7 @@ class RGBPath:
         conversion = Conversion(layout, self._program.device)
 
         def work(part: Sequence[Planes]) -> list[Planes]:
-            return conversion.to_planes(self._enlarged(conversion.to_rgb(part)))
+            return conversion.to_planes(self._enlarged_around(conversion.to_rgb(part)))
 
         parts = self._room.each(pictures, work, longest=max(pictures[0][0].shape))
         return _FinishedJob([planes for part in parts for planes in part])
@@ -73,6 +74,15 @@ class RGBPath:
             return picture
 
         return self._room.each([rgb], work, longest=max(rgb.shape[:2]))[0]
+
+    def _enlarged_around(self, x: Tensor) -> Tensor:
+        """The network on what lies in [0, 1], as it was trained; what video has beyond that is interpolated."""
+        inside = x.clamp(0, 1)
+        larger = self._enlarged(inside)
+        beyond = x - inside
+        if beyond.any():
+            larger += functional.interpolate(beyond, scale_factor=self.scale, mode="bilinear")
+        return larger
 
     def _enlarged(self, x: Tensor) -> Tensor:
         return run_in_tiles(x, self._program, scale=self.scale, room=self._room)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streams.frame import Frame, PixelFormat
+from streams.frame import UNSPECIFIED, Frame, PixelFormat
 from vsr.app.fit import fit_planes
 from vsr.layout import Layout
 
@@ -14,13 +14,29 @@ if TYPE_CHECKING:
     from vsr.upscaler import PlanesJob, Upscaler
 
 
+_BT709, _BT601 = 1, 6
+# Below as many lines, players take a video that does not say for BT.601.
+_HD_LINES = 720
+
+
+def stated(form: PixelFormat, *, lines: int) -> PixelFormat:
+    """A pixel format with the matrix that players assume where it states none.
+
+    They go by the number of lines, and a larger picture has more: unsaid, its colours would shift.
+    """
+    if form.matrix != UNSPECIFIED or form.subsampling == "gray":
+        return form
+    return replace(form, matrix=_BT601 if lines < _HD_LINES else _BT709)
+
+
 def layout_of(form: PixelFormat) -> Layout:
-    """The part of a pixel format that resizing needs; matrix, primaries and transfer are not its affair."""
+    """The part of a pixel format that resizing needs; primaries and transfer are not its affair."""
     return Layout(
         subsampling=form.subsampling,
         bit_depth=form.bit_depth,
         full_range=form.range == "full",
         chroma_location=form.chroma_location,
+        matrix=form.matrix,
     )
 
 
@@ -42,7 +58,7 @@ class UpscalerEnhancer:
         Raises:
             PixelError: planes that the upscaler does not take.
         """
-        layout = layout_of(frames[0].format)
+        layout = layout_of(stated(frames[0].format, lines=frames[0].height))
         job = self._upscaler.submit([frame.planes for frame in frames], layout=layout)
         return PendingFrames(tuple(frames), job, layout, self._size)
 

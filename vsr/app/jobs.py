@@ -6,17 +6,17 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streams.errors import Cancelled, SinkError
-from streams.frame import UNSPECIFIED
 from streams.pipeline import Pipeline
 from streams.sinks import EncoderOptions, FileSink, partial_path, same_file
 from streams.sources import FileSource
 from streams.stats import Report as RunReport
 from streams.stats import Stats
+from vsr.app.networks import select_network
 from vsr.app.report import Progress, Report
 from vsr.app.sizes import SizePlan, plan_size, size_label
 
@@ -34,18 +34,17 @@ _QUEUE_BYTES = 96 << 20
 _QUEUE_FRAMES = 8
 _GPU_BATCH = 4
 _STOP_POLL_SECONDS = 0.1
-_BT709, _BT601 = 1, 6
-# Below as many lines, players take a video that does not say for BT.601.
-_HD_LINES = 720
 
 
 def upscale_video(
     src: str | Path,
     dst: str | Path,
     *,
-    model: str = "ecbsr",
+    model: str | None = None,
     scale: int | None = None,
     to: str | None = None,
+    weights: str | Path | None = None,
+    blend: float | None = None,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
@@ -74,10 +73,13 @@ def upscale_video(
     Args:
         src: any file that FFmpeg reads.
         dst: ``.mp4``, ``.mov``, ``.mkv`` or ``.webm``.
-        model: a name that ``vsr.list_models()`` gives.
-        scale: 2, 3 or 4; 2 where ``to`` is not given either.
+        model: a name that ``vsr.list_models()`` gives; ``"ecbsr"``, or what ``weights`` hold, where none is given.
+        scale: 2, 3 or 4, as the network has it; 2, or else its smallest, where ``to`` is not given either.
         to: in place of ``scale``: ``"720p"``, ``"1080p"``, ``"1440p"``, ``"2160p"`` (the shorter side as it is seen)
             or ``"WxH"``; at most four times the input. The next larger network output is reduced to it.
+        weights: a file of weights in place of the shipped ones; it says which network and scale it is for, and what
+            ``model`` and ``scale`` say must agree.
+        blend: as :class:`vsr.Upscaler` takes it.
         device: as :class:`vsr.Upscaler` takes it.
         precision: as :class:`vsr.Upscaler` takes it.
         tile: as :class:`vsr.Upscaler` takes it.
@@ -111,6 +113,7 @@ def upscale_video(
         (240, (1920, 1080))
     """
     size_label(scale, to)
+    selection = select_network(model, scale=scale, to=to, weights=weights, blend=blend)
     src, dst = Path(src), Path(dst)
     part: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
     _refuse_own_input(src, dst)
@@ -125,22 +128,35 @@ def upscale_video(
             to=to,
             sample_aspect_ratio=info.sample_aspect_ratio,
             rotation=info.rotation,
+            scales=selection.scales,
         )
+        from vsr.app.enhancer import layout_of
         from vsr.upscaler import Upscaler
 
-        upscaler = Upscaler(model, scale=plan.scale, device=device, precision=precision, tile=tile, threads=threads)
+        upscaler = Upscaler(
+            selection.model,
+            scale=plan.scale,
+            network=selection.network,
+            blend=blend,
+            device=device,
+            precision=precision,
+            tile=tile,
+            threads=threads,
+        )
+        form = _stated(info)
+        upscaler.check(layout_of(form))
         encoder = EncoderOptions(codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, threads=threads or None)
         with FileSink(
             dst,
             info=info,
             width=plan.width,
             height=plan.height,
-            format=_stated(info),
+            format=form,
             options=encoder,
             overwrite=overwrite,
             sample_aspect_ratio=plan.sample_aspect_ratio,
         ) as sink:
-            job = _Job(src, source, sink, upscaler, plan)
+            job = _Job(src, source, sink, upscaler, plan, selection.model)
             run, first_frame_seconds = job.run(on_progress=on_progress, stop=stop)
     whole_frames = _whole_frames(src, part) if max_frames is not None else None
     return job.report(run, first_frame_seconds=first_frame_seconds, whole_frames=whole_frames)
@@ -155,6 +171,7 @@ class _Job:
     sink: FileSink
     upscaler: Upscaler
     plan: SizePlan
+    model: str
 
     def run(
         self, *, on_progress: Callable[[Progress], None] | None, stop: threading.Event | None
@@ -164,9 +181,7 @@ class _Job:
 
         plan, choice = self.plan, self.upscaler.choice
         watch = _Watch(on_progress, self.source.info.frames)
-        logger.info(
-            "%s x%d on %s, %s: %s", self.upscaler.model, plan.scale, choice.device, choice.precision, choice.reason
-        )
+        logger.info("%s x%d on %s, %s: %s", self.model, plan.scale, choice.device, choice.precision, choice.reason)
         pipeline = Pipeline(
             self.source,
             UpscalerEnhancer(self.upscaler, size=(plan.width, plan.height)),
@@ -189,7 +204,7 @@ class _Job:
         return Report(
             input=str(self.src),
             output=str(self.sink.path),
-            model=self.upscaler.model,
+            model=self.model,
             scale=self.plan.scale,
             device=choice.device,
             precision=choice.precision,
@@ -229,16 +244,16 @@ def _refuse_own_input(src: Path, dst: Path) -> None:
 
 
 def _stated(info: SourceInfo) -> PixelFormat:
-    """The input's format with the matrix that players assume where it states none.
+    """The input's format with a matrix."""
+    from vsr.app.enhancer import stated
 
-    They go by the number of lines, and the output has more: unsaid, its colours would shift.
-    """
-    form = info.format
-    if form.matrix != UNSPECIFIED or form.subsampling == "gray":
-        return form
-    matrix, name = (_BT601, "BT.601") if info.height < _HD_LINES else (_BT709, "BT.709")
-    logger.info("the input does not state its matrix; the output states %s, as its %d lines mean", name, info.height)
-    return replace(form, matrix=matrix)
+    form = stated(info.format, lines=info.height)
+    if form != info.format:
+        name = {1: "BT.709", 6: "BT.601"}[form.matrix]
+        logger.info(
+            "the input does not state its matrix; the output states %s, as its %d lines mean", name, info.height
+        )
+    return form
 
 
 def _queue_size(plan: SizePlan, *, bit_depth: int) -> int:
