@@ -48,6 +48,9 @@ def test_evaluate_prints_the_mean_over_the_folder(tmp_path: Path, capsys: pytest
     assert result["psnr"] == pytest.approx(np.mean([score["psnr"] for score in result["images"].values()]))
     assert main(["evaluate", "bicubic", "--data", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("mean")
+    first = _json(capsys, "evaluate", "bicubic", "--data", str(tmp_path), "--limit", "1", "--json")
+    assert isinstance(first, dict)
+    assert first["images"].keys() == {"cat.png"}
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,10 @@ def test_evaluate_prints_the_mean_over_the_folder(tmp_path: Path, capsys: pytest
         (["evaluate", "bicubic", "--data", "nowhere"], 3, "nowhere"),
         (["evaluate", "espn", "--data", "."], 5, "espn"),
         (["evaluate", "bicubic", "--data", ".", "--scale", "7"], 5, "scale 7"),
+        (["evaluate", "--data", "."], 2, "--all"),
+        (["evaluate", "ecbsr", "--all", "--data", "."], 2, "one of the two"),
+        (["evaluate", "ecbsr", "--out", "page.md", "--data", "."], 2, "go with --all"),
+        (["evaluate", "--all", "--data", "nowhere"], 3, "nowhere"),
         (["train", "nothing"], 2, "nothing"),
         (["bench", "--size", "large"], 2, "large"),
     ],

@@ -67,11 +67,11 @@ def models(context: typer.Context, *, as_json: Json = False, debug: Debug = Fals
     from vsr.weights import index
 
     for name, spec in MODELS.items():
-        console.say(f"{name:9} {spec.summary}; ×{' ×'.join(map(str, spec.scales))}")
+        console.say(f"{name:14} {spec.summary}; ×{' ×'.join(map(str, spec.scales))}")
         for info in index():
             if info.model == name:
                 figures = ", ".join(f"{test} {value:.2f} dB" for test, value in info.psnr.items())
-                console.say(f"          ×{info.scale} {info.precision}: {figures}; {info.macs} MACs a sample")
+                console.say(f"               ×{info.scale} {info.precision}: {figures}; {info.macs} MACs a sample")
     console.give([_as_dict(info) for info in index()])
 
 

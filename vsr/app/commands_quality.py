@@ -143,12 +143,12 @@ def compare(
     console = start(context, as_json=as_json, debug=debug)
     from vsr.app.compare import Box, Result, compare_pictures, upscalers
     from vsr.app.compare_sheet import figures, sheet
-    from vsr.app.outputs import check_output, writing
+    from vsr.app.outputs import check_picture, writing
     from vsr.app.still import read_still
 
     picture = read_still(source, frame=frame)
     target = out or Path(f"{source.stem}_compare.png")
-    check_output(target, source=source, overwrite=overwrite)
+    check_picture(target, source=source, overwrite=overwrite)
     box = None if crop is None else Box.parse(crop)
     networks = upscalers(models=names(models), weights=weights or (), scale=scale, device=device)
 

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from streams.errors import SinkError, SinkExistsError
 
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
-def check_output(path: Path, *, source: Path, overwrite: bool) -> None:
-    """Find out early what would keep a file from being written.
+
+def check_picture(path: Path, *, source: Path, overwrite: bool) -> None:
+    """Find out early what would keep a picture from being written.
 
     Raises:
         SinkExistsError: it is there, and is not to be replaced.
-        SinkError: it is the input, or its folder is not there.
+        SinkError: it is the input, its folder is not there, or its ending is not that of a picture.
     """
+    if path.suffix.lower() not in PICTURE_ENDINGS:
+        raise SinkError(f"got the output {path}, a picture ends in {', '.join(PICTURE_ENDINGS)}; choose one with -o")
     if not path.parent.is_dir():
         raise SinkError(f"there is no folder {path.parent} to write {path.name} into; make it, or choose another")
     if path.exists() and path.samefile(source):

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+SET_SIZES: Mapping[str, int] = MappingProxyType({"Set5": 5, "Set14": 14, "BSD100": 100})
+"""How many pictures the published means are over; over others, nothing can be compared with them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +30,12 @@ class Published:
     scale: int
     who: str
     psnr: Mapping[str, float]
-    ssim: Mapping[str, float] = MappingProxyType({})
+    ssim: Mapping[str, float] = field(default_factory=dict)
     checked: bool = False
 
 
 def _sets(*values: float) -> Mapping[str, float]:
-    return MappingProxyType(dict(zip(("Set5", "Set14", "BSD100"), values, strict=False)))
+    return MappingProxyType(dict(zip(SET_SIZES, values, strict=False)))
 
 
 _BICUBIC = "bicubic in the papers"
@@ -86,11 +89,19 @@ PUBLISHED: tuple[Published, ...] = (
 )
 
 
-def published(measured: Collection[str], *, scale: int) -> dict[str, list[Published]]:
-    """What is known at a scale, by the name of the measured network that it belongs beside."""
+def published(measured: Collection[str], *, scale: int, pictures: Mapping[str, int]) -> dict[str, list[Published]]:
+    """What can be compared at a scale, by the name of the measured network that it belongs beside.
+
+    Args:
+        measured: names of networks.
+        scale: r.
+        pictures: how many of each test set were measured; of sets that are not whole, nothing is reported.
+    """
+    whole = {name for name, size in SET_SIZES.items() if pictures.get(name) == size}
     found: dict[str, list[Published]] = {}
     for each in PUBLISHED:
         home = next((name for name in each.models if name in measured), None)
-        if home is not None and each.scale == scale:
-            found.setdefault(home, []).append(each)
+        if home is not None and each.scale == scale and whole & each.psnr.keys():
+            psnr, ssim = ({name: part[name] for name in whole & part.keys()} for part in (each.psnr, each.ssim))
+            found.setdefault(home, []).append(replace(each, psnr=psnr, ssim=ssim))
     return found

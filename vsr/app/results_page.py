@@ -14,8 +14,9 @@ from vsr.models.base import macs_per_input_sample, parameter_count
 _PROTOCOL = """\
 **PSNR and SSIM**: each picture is cut to a multiple of the scale, shrunk by antialiased bicubic (MATLAB's) in RGB and
 rounded to 8 bit; the luma (BT.601, limited range) of the enlarged picture is compared with that of the truth, 8 bit
-both, a border of as many samples as the scale left out; a figure is the mean over the pictures. Networks on luma get
-the luma of the small picture, networks on RGB its colours.
+both, a border of as many samples as the scale left out; a figure is the mean over the pictures, whose number stands in
+the head of its column. Networks on luma get the luma of the small picture, networks on RGB its colours. No network was
+trained on these pictures.
 
 **Networks that paint texture** (`srgan`, `esrgan`) are made to lose PSNR: plausible detail is not the true one. The
 second table of each scale judges what PSNR cannot. **NIQE** (Mittal et al. 2013) asks how far a picture is from good
@@ -28,8 +29,8 @@ with those of the truth; 0 is equal, less is better.
 the precision that `auto` chooses for these weights: luma alone, or RGB for networks on RGB; without decoding and
 encoding. ≈ marks what was timed on a sixteenth of a frame, because a whole one takes long.
 
-**Published** figures, in italics, were obtained by others with other training pictures, mostly many more. † marks those
-that were not checked in a source.
+**Published** figures, in italics, were obtained by others with other training pictures, mostly many more; they stand
+where a whole test set was measured here. † marks those that were not checked in a source.
 """
 
 _SMALLER = """\
@@ -51,7 +52,7 @@ def results_page(results: Results, *, command: str, machine: Mapping[str, Any]) 
         machine: as :func:`vsr.app.doctor.examine` describes it.
     """
     scales = sorted({row.scale for row in results.rows})
-    parts = [_head(results, command, machine), _PROTOCOL]
+    parts = [_head(command, machine), _PROTOCOL]
     if any(row.options for row in results.rows):
         parts.append(_SMALLER)
     if any(row.model == "ecbsr-stream" for row in results.rows):
@@ -60,10 +61,9 @@ def results_page(results: Results, *, command: str, machine: Mapping[str, Any]) 
     return "\n".join(parts)
 
 
-def _head(results: Results, command: str, machine: Mapping[str, Any]) -> str:
+def _head(command: str, machine: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {machine['packages'][name]}" for name in ("torch", "openvino"))
     cpu = machine["cpu"]
-    sets = ", ".join(f"{name} ({count})" for name, count in results.pictures.items())
     graphics = f"; {', '.join(machine['cuda'])}" if machine["cuda"] else ""
     return f"""\
 # Results
@@ -74,8 +74,7 @@ Written by a command, on {datetime.date.today().isoformat()}, not by hand:
 $ {command}
 ```
 
-vsr {machine["vsr"]}, {packages}; {cpu["name"]}, {cpu["cores"]} cores{graphics}. Test sets, and how many pictures of
-each were at hand: {sets}. None of them was trained on.
+vsr {machine["vsr"]}, {packages}; {cpu["name"]}, {cpu["cores"]} cores{graphics}, which other work may have shared.
 
 ## How it is measured
 """
@@ -84,15 +83,16 @@ each were at hand: {sets}. None of them was trained on.
 def _scale(results: Results, scale: int) -> Iterator[str]:
     rows = [row for row in results.rows if row.scale == scale]
     sets = list(results.pictures)
-    known = published([row.model for row in rows], scale=scale)
+    known = published([row.model for row in rows], scale=scale, pictures=results.pictures)
+    titles = [f"{name} ({count})" for name, count in results.pictures.items()]
     yield f"## ×{scale}\n\nPSNR in dB / SSIM; more is better.\n"
-    yield _line(["network", *sets, "parameters", "MACs per input pixel", "ms per 1080p frame"])
+    yield _line(["network", *titles, "parameters", "MACs per input pixel", "ms per 1080p frame"])
     yield _rule(1 + len(sets) + 3)
     for row in rows:
         yield _line([_name(row), *_cells(row, sets, _fidelity), _count(row.parameters), _count(row.macs), _speed(row)])
         yield from (_published_line(each, row, sets) for each in known.pop(row.model, []))
     yield f"\n### ×{scale} without PSNR\n\nNIQE / GMSD; less is better.\n"
-    yield _line(["network", *sets])
+    yield _line(["network", *titles])
     yield _rule(1 + len(sets))
     truth = results.truth[scale]
     yield _line(["*the truth itself*", *(f"{_number(truth[name], 2)} / 0" for name in sets)])
