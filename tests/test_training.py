@@ -20,7 +20,7 @@ from vsr.models import build_network
 from vsr.models.base import Network
 from vsr.models.quantized import quantize, quantized_layers
 from vsr.pairs import find_images
-from vsr.training.config import OptimConfig, TrainConfig
+from vsr.training.config import GanConfig, OptimConfig, TrainConfig
 from vsr.training.data import Patches
 from vsr.training.degradation import Compressed, DegradationConfig
 from vsr.training.folders import Source, split
@@ -337,6 +337,7 @@ def test_pictures_too_small_for_validation(tmp_path: Path, config: TrainConfig) 
         ("data", {"patch": 60}, DataError, "120×120"),
         ("data", {"folder": "/nowhere"}, DataError, "/nowhere"),
         (None, {"device": "tpu"}, ConfigError, "'tpu', allowed are auto, cpu"),
+        (None, {"gan": GanConfig(pixel_weight=0.5)}, ConfigError, "without gan.adversarial, allowed are bce, rel"),
         (None, {"checkpoint_every": -1}, ConfigError, "checkpoint_every = -1"),
         (None, {"degradation": DegradationConfig(h264_crf=(20, 30))}, ConfigError, "h264_crf needs a video encoder"),
     ],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vsr.errors import ConfigError
 from vsr.models import build_network, model_spec
 from vsr.training.acceleration import device_for, uses_bf16
-from vsr.training.config import TrainConfig
-from vsr.training.losses import LOSSES
+from vsr.training.config import GanConfig, TrainConfig
+from vsr.training.losses import ADVERSARIAL, LOSSES
 from vsr.training.tensorboard import writer_class
 
 
@@ -26,6 +26,8 @@ def check(config: TrainConfig) -> None:
         if name not in LOSSES:
             raise ConfigError(f"got the loss {name!r}, allowed are {', '.join(LOSSES)}")
     _check_numbers(config)
+    if config.gan.adversarial == "none" and config.gan != GanConfig():
+        raise ConfigError(f"got a section gan without gan.adversarial, allowed are {', '.join(ADVERSARIAL)}")
     if config.tensorboard:
         writer_class()
 

@@ -62,7 +62,13 @@ def draw(curves: Sequence[Curve]) -> str:
     height = 2 * (_PANEL + _GAP) + 22 * len(curves) + 8
     body = [
         *_panel(curves, "psnr", "validation PSNR, dB", top=_GAP - 14, log=False),
-        *_panel(curves, "loss", "training loss", top=_PANEL + 2 * _GAP - 14, log=True),
+        *_panel(
+            curves,
+            "loss",
+            "training loss (it jumps where the recipe changes to its final loss)",
+            top=_PANEL + 2 * _GAP - 14,
+            log=True,
+        ),
         *_legend(curves, top=2 * (_PANEL + _GAP) + 12),
     ]
     return (
@@ -89,9 +95,9 @@ def _panel(curves: Sequence[Curve], column: str, title: str, *, top: int, log: b
         share = (max(value, low) - low) / (high - low)
         return round(_LEFT + inner * step / last, 1), round(top + _PANEL * (1 - share), 1)
 
-    for value in _ticks(low, high):
+    for value in _log_ticks(low, high) if log else _ticks(low, high):
         y = at(0, value)[1]
-        label = f"{10**value:.2g}" if log else f"{value:.4g}"
+        label = f"{10**value:.1g}" if log else f"{value:.4g}"
         yield f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
         yield f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{label}</text>'
     for step in _ticks(0, last):
@@ -117,6 +123,13 @@ def _ticks(low: float, high: float) -> list[float]:
     unit = 10 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
     return [step * number for number in range(math.ceil(low / step), math.floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Logarithms of 1, 2 and 5 times powers of ten, within a range of logarithms."""
+    powers = range(math.floor(low), math.ceil(high))
+    ticks = [power + math.log10(factor) for power in powers for factor in (1, 2, 5)]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 LEAST_SIDE = 16
 """In low-resolution samples; smaller pictures are passed over."""
 
+# Much of resampling holds Python's lock; more threads only wait for each other.
+_MOST_THREADS = 4
 # A camera that moves over a picture needs room.
 _LEAST_SIDE_OF_VIDEO = 28
 
@@ -38,7 +40,7 @@ class PairLoader:
         settings: how the small pictures are made. Those that came with a set are taken if this is plain bicubic.
         seed: what is random follows from this and the picture's name.
         compressor: for H.264.
-        threads: that read and degrade; 0 is one for each processor.
+        threads: that read and degrade; 0 is one for each processor, to a point.
     """
 
     scale: int
@@ -61,7 +63,7 @@ class PairLoader:
             DataError: a file that is no picture, or small and true pictures that do not belong together.
         """
         result: list[Pair] = []
-        with ThreadPoolExecutor(self.threads or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(self.threads or min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
             try:
                 for pairs in tqdm(
                     pool.map(self._pairs, sources), label, total=len(sources), disable=None, leave=False, unit="picture"
