@@ -19,7 +19,7 @@ def evaluate(
         Path, typer.Option(help="Folder of true pictures, such as Set5; for --all, one that holds such folders.")
     ],
     scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
-    weights: Annotated[Path | None, typer.Option(help="A safetensors file, in place of the shipped weights.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A file of weights, in place of the shipped ones.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, openvino, torch, cuda, cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16, int8.")] = "fp32",
     everything: Annotated[
@@ -53,9 +53,9 @@ def evaluate(
     from vsr.evaluate import mean
     from vsr.pairs import find_images
     from vsr.upscaler import Upscaler
-    from vsr.weights import load_file_as
+    from vsr.weights.foreign import load_any
 
-    network = load_file_as(model, weights, scale=scale) if weights else None
+    network = load_any(weights, model=model, scale=scale).network if weights else None
     upscaler = Upscaler(model, scale=scale, device=device, precision=precision, network=network)
     scores = list(evaluate_pictures(upscaler, find_images(data)[:limit], scale=scale))
     average = mean(scores)
