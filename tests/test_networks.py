@@ -169,6 +169,7 @@ def test_colours_of_a_clip_are_those_of_plain_interpolation(
     options: dict[str, Any] = {"codec": "ffv1", "device": "torch"}
     report = upscale_video(source, tmp_path / "rrdb.mkv", weights=rrdb, **options)
     assert (report.model, report.scale, report.precision) == ("rrdb", 2, "fp32")
+    assert (report.weights, report.blend) == (str(rrdb), None)
     upscale_video(source, tmp_path / "plain.mkv", model="bilinear", **options)
     for made, plain in zip(decoded(tmp_path / "rrdb.mkv"), decoded(tmp_path / "plain.mkv"), strict=True):
         assert made.format == plain.format

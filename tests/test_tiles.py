@@ -153,15 +153,31 @@ def test_what_fits_one_tile_goes_straight_on() -> None:
 
 
 class Small:
-    """A machine with memory for ``room`` samples at once."""
+    """A machine with memory for ``room`` samples at once; remembers how many planes it was given at a time."""
 
     def __init__(self, runner: Runner, room: int) -> None:
         self.runner, self.room = runner, room
+        self.batches: list[int] = []
 
     def submit(self, planes: Sequence[Plane]) -> Job:
-        if planes[0].size > self.room:
+        if len(planes) * planes[0].size > self.room:
             raise torch.OutOfMemoryError("too large")
+        self.batches.append(len(planes))
         return self.runner.submit(planes)
+
+
+def test_out_of_memory_halves_a_batch_first_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    runner = TorchBackend().runner(network("ecbsr", 2), Numbers())
+    pictures = [noise(30, 40, seed=seed) for seed in range(5)]
+    cramped = Small(runner, 3 * 30 * 40)
+    tiled = TiledRunner(cramped, scale=2, margin=6, side=1000, in_flight=2)
+    results = tiled.submit(pictures).result()
+    assert cramped.batches == [2, 2, 1]
+    assert tiled.room.side == 1000
+    assert "going on with 2" in caplog.text
+    for result, picture in zip(results, pictures, strict=True):
+        [expected] = runner.submit([picture]).result()
+        assert difference(result, expected)[0] <= 1
 
 
 def test_out_of_memory_makes_tiles_smaller_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:

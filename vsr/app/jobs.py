@@ -16,7 +16,7 @@ from streams.sinks import EncoderOptions, FileSink, partial_path, same_file
 from streams.sources import FileSource
 from streams.stats import Report as RunReport
 from streams.stats import Stats
-from vsr.app.networks import select_network
+from vsr.app.networks import Selection, select_network
 from vsr.app.report import Progress, Report
 from vsr.app.sizes import SizePlan, plan_size, size_label
 
@@ -137,7 +137,7 @@ def upscale_video(
             selection.model,
             scale=plan.scale,
             network=selection.network,
-            blend=blend,
+            blend=selection.blend,
             device=device,
             precision=precision,
             tile=tile,
@@ -156,7 +156,7 @@ def upscale_video(
             overwrite=overwrite,
             sample_aspect_ratio=plan.sample_aspect_ratio,
         ) as sink:
-            job = _Job(src, source, sink, upscaler, plan, selection.model)
+            job = _Job(src, source, sink, upscaler, plan, selection)
             run, first_frame_seconds = job.run(on_progress=on_progress, stop=stop)
     whole_frames = _whole_frames(src, part) if max_frames is not None else None
     return job.report(run, first_frame_seconds=first_frame_seconds, whole_frames=whole_frames)
@@ -171,7 +171,7 @@ class _Job:
     sink: FileSink
     upscaler: Upscaler
     plan: SizePlan
-    model: str
+    selection: Selection
 
     def run(
         self, *, on_progress: Callable[[Progress], None] | None, stop: threading.Event | None
@@ -181,7 +181,9 @@ class _Job:
 
         plan, choice = self.plan, self.upscaler.choice
         watch = _Watch(on_progress, self.source.info.frames)
-        logger.info("%s x%d on %s, %s: %s", self.model, plan.scale, choice.device, choice.precision, choice.reason)
+        logger.info(
+            "%s x%d on %s, %s: %s", self.selection.model, plan.scale, choice.device, choice.precision, choice.reason
+        )
         pipeline = Pipeline(
             self.source,
             UpscalerEnhancer(self.upscaler, size=(plan.width, plan.height)),
@@ -204,7 +206,9 @@ class _Job:
         return Report(
             input=str(self.src),
             output=str(self.sink.path),
-            model=self.model,
+            model=self.selection.model,
+            weights=self.selection.weights,
+            blend=self.selection.blend,
             scale=self.plan.scale,
             device=choice.device,
             precision=choice.precision,

@@ -30,11 +30,15 @@ class Selection:
         model: its name in the registry.
         scales: by which it can enlarge here, the smallest first.
         network: where it came from a file.
+        weights: that file.
+        blend: how much texture it is to paint, where that was said.
     """
 
     model: str
     scales: tuple[int, ...]
     network: Network | None = None
+    weights: str | None = None
+    blend: float | None = None
 
 
 def select_network(
@@ -78,7 +82,7 @@ def _from_file(model: str | None, path: Path, *, scale: int | None, blend: float
         _spec(model)
     loaded = load_any(path, model=model, scale=scale)
     logger.info("%s holds %s ×%d", path, loaded.model, loaded.network.scale)
-    return Selection(model=loaded.model, scales=(loaded.network.scale,), network=loaded.network)
+    return Selection(model=loaded.model, scales=(loaded.network.scale,), network=loaded.network, weights=str(path))
 
 
 def _by_name(model: str, *, scale: int | None, blend: float | None) -> Selection:
@@ -87,7 +91,7 @@ def _by_name(model: str, *, scale: int | None, blend: float | None) -> Selection
     sharpens, trained, buildable = _spec(model)
     if blend is not None:
         _check_blend(model, blend, allowed=sharpens is not None)
-    selection = Selection(model=model, scales=shipped_scales(model) if trained else buildable)
+    selection = Selection(model=model, scales=shipped_scales(model) if trained else buildable, blend=blend)
     if not selection.scales:
         raise WeightsError(
             f"no weights of {model} are shipped; train it{_recipes(model)}, or give a file of yours by --weights"
