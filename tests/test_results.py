@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(folder: Path) -> Results:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vsr.app.results.frame_speed", lambda _: SPEED)
+        # Compiling for OpenVINO takes longer than these few pictures are worth.
+        patch.setattr("vsr.app.results.Upscaler", partial(Upscaler, device="torch"))
         return measure_all(test_sets(folder), models=["bicubic", "ecbsr"])
 
 
@@ -76,7 +79,9 @@ def test_there_is_a_row_for_each_file_of_weights_and_each_scale(results: Results
 
 def test_rows_hold_what_the_evaluation_says(folder: Path, results: Results) -> None:
     row = next(row for row in results.rows if (row.model, row.scale, row.precision) == ("ecbsr", 4, "fp32"))
-    expected = mean(evaluate_folder(Upscaler("ecbsr", scale=4, precision="fp32"), folder / "Set14", scale=4))
+    expected = mean(
+        evaluate_folder(Upscaler("ecbsr", scale=4, precision="fp32", device="torch"), folder / "Set14", scale=4)
+    )
     quality = row.quality["Set14"]
     assert quality.psnr == pytest.approx(expected.psnr, abs=1e-6)
     assert quality.ssim == pytest.approx(expected.ssim, abs=1e-6)
@@ -195,6 +200,7 @@ def test_the_command_writes_the_page(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vsr.app.results.frame_speed", lambda _: SPEED)
+    monkeypatch.setattr("vsr.app.results.Upscaler", partial(Upscaler, device="torch"))
     page = tmp_path / "results.md"
     arguments = ["evaluate", "--all", "--data", str(folder), "--models", "nearest", "--limit", "1", "--out", str(page)]
     assert main(arguments) == 0
