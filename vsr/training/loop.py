@@ -51,8 +51,10 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# Steps from the start at which the pace is measured: the first ones also choose kernels and compile.
-_MARKS = (10, 60)
+# Steps from the start at which the pace is first measured (those before also choose kernels and compile), and then
+# how often: each time the host waits for the device.
+_FIRST_MARKS = (3, 10)
+_MARK_EVERY = 50
 
 
 class Trainer:
@@ -104,7 +106,7 @@ class Trainer:
     def run(self) -> float:
         """Train to the end, or until validation stops getting better; returns the best validation PSNR in dB."""
         patience = self.config.optim.patience
-        self._marks = {self.step + mark for mark in _MARKS}
+        self._begun = self.step
         with tqdm(total=self._steps, initial=self.step, disable=None, unit="step", desc=self.out.name) as bar:
             while self.step < self._steps and not (patience and self.stale >= patience):
                 self._end_of_epoch(self._epoch(bar), bar)
@@ -126,12 +128,16 @@ class Trainer:
             for name, value in self._train_step().items():
                 seen[name].append(value)
             bar.update()
-            if self.budget.seconds and self.step in self._marks:
+            if self.budget.seconds and self._is_mark(self.step - self._begun):
                 self._fit_into_budget(bar)
         # Only here does the host wait for the device.
         means = {name: float(torch.stack(values).mean()) for name, values in seen.items()}
         patches = (self.step - first) * self.config.data.batch
         return means | {"patches_per_second": patches / (time.perf_counter() - begun)}
+
+    @staticmethod
+    def _is_mark(steps: int) -> bool:
+        return steps in _FIRST_MARKS or steps % _MARK_EVERY == 0
 
     def _fit_into_budget(self, bar: tqdm[Any]) -> None:
         if self.device.type == "cuda":
