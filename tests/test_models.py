@@ -195,13 +195,14 @@ def test_deep_networks_begin_as_linear_interpolation(name: str, scale: int) -> N
     torch.manual_seed(3)
     net = build_network(name, scale=scale, options=SMALL[name]).eval()
     picture = to_floats(photo(24, 30)).expand(1, net.channels, -1, -1)
-    linear = functional.interpolate(picture, scale_factor=scale, mode="bilinear")
+    # rrdb gets to ×4 in two steps of ×2.
+    steps = [2, 2] if (name in ("rrdb", "esrgan") and scale == 4) else [scale]
+    linear = picture
+    for step in steps:
+        linear = functional.interpolate(linear, scale_factor=step, mode="bilinear")
     inner = (..., slice(4 * scale, -4 * scale), slice(4 * scale, -4 * scale))
     with torch.no_grad():
-        apart = (net(picture) - linear)[inner]
-    # A channel may be a little brighter as a whole; what the picture shows is where it was.
-    assert apart.abs().max() < 0.15
-    assert (apart - apart.mean(dim=(2, 3), keepdim=True)).abs().mean() < 0.01
+        torch.testing.assert_close(net(picture)[inner], linear[inner], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["srcnn", "srcnn-955"])
