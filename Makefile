@@ -42,7 +42,7 @@ upscale: $(READY) ## Upscale a video: make upscale IN=small.mp4 OUT=large.mp4
 	$(BIN)/vsr upscale -o "$$OUT" $(ARGS) -- "$$IN"
 
 weights: override export DATA := $(value DATA)
-weights: $(READY) ## Train all networks on a GPU: make weights DATA=pictures ARGS="--minutes 25"
+weights: $(READY) ## Train all networks on a GPU: make weights DATA=pictures ARGS="--in-all 28"
 	@test -d "$$DATA" || { echo 'say which pictures: make weights DATA=folder' >&2; exit 2; }
 	$(BIN)/python -m vsr.training.all --data "$$DATA" $(ARGS)
 
