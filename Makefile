@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench upscale clean
+.PHONY: help setup demo test lint format bench upscale weights clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,11 @@ upscale: override export OUT := $(value OUT)
 upscale: $(READY) ## Upscale a video: make upscale IN=small.mp4 OUT=large.mp4
 	@test -n "$$IN" -a -n "$$OUT" || { echo 'say which: make upscale IN=small.mp4 OUT=large.mp4' >&2; exit 2; }
 	$(BIN)/vsr upscale -o "$$OUT" $(ARGS) -- "$$IN"
+
+weights: override export DATA := $(value DATA)
+weights: $(READY) ## Train all networks on a GPU: make weights DATA=pictures ARGS="--in-all 28"
+	@test -d "$$DATA" || { echo 'say which pictures: make weights DATA=folder' >&2; exit 2; }
+	$(BIN)/python -m vsr.training.all --data "$$DATA" $(ARGS)
 
 clean: ## Remove .venv and everything that was generated
 	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -56,6 +56,8 @@ def test_choice_with_bf16(machine: pytest.MonkeyPatch) -> None:
     machine.setattr(backends, "openvino_capabilities", lambda: frozenset({"FP32", "BF16"}))
     assert choose().precision == "bf16"
     assert choose(trained=False).precision == "fp32"
+    assert choose(channels=3).precision == "fp32"
+    assert choose(channels=3, precision="bf16").precision == "bf16"
 
 
 def test_choice_with_a_gpu(machine: pytest.MonkeyPatch) -> None:

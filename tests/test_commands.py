@@ -13,7 +13,7 @@ from vsr.app.cli import main
 from vsr.app.clip import Clip, luma, write_clip
 from vsr.app.demo import run_demo
 from vsr.app.pictures import Tile, contact_sheet
-from vsr.weights import index
+from vsr.weights import find, index
 
 
 def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> object:
@@ -48,6 +48,17 @@ def test_evaluate_prints_the_mean_over_the_folder(tmp_path: Path, capsys: pytest
     assert result["psnr"] == pytest.approx(np.mean([score["psnr"] for score in result["images"].values()]))
     assert main(["evaluate", "bicubic", "--data", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("mean")
+    first = _json(capsys, "evaluate", "bicubic", "--data", str(tmp_path), "--limit", "1", "--json")
+    assert isinstance(first, dict)
+    assert first["images"].keys() == {"cat.png"}
+
+
+def test_evaluate_takes_a_file_of_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(data.chelsea()[:96, :120]).save(tmp_path / "cat.png")
+    shared = ["evaluate", "espcn", "--scale", "3", "--data", str(tmp_path), "--device", "torch", "--json"]
+    shipped = _json(capsys, *shared)
+    assert _json(capsys, *shared, "--weights", str(find("espcn", scale=3).path)) == shipped
+    assert main([*shared, "--weights", str(find("espcn", scale=2).path)]) == 5
 
 
 @pytest.mark.parametrize(
@@ -56,6 +67,10 @@ def test_evaluate_prints_the_mean_over_the_folder(tmp_path: Path, capsys: pytest
         (["evaluate", "bicubic", "--data", "nowhere"], 3, "nowhere"),
         (["evaluate", "espn", "--data", "."], 5, "espn"),
         (["evaluate", "bicubic", "--data", ".", "--scale", "7"], 5, "scale 7"),
+        (["evaluate", "--data", "."], 2, "--all"),
+        (["evaluate", "ecbsr", "--all", "--data", "."], 2, "one of the two"),
+        (["evaluate", "ecbsr", "--out", "page.md", "--data", "."], 2, "go with --all"),
+        (["evaluate", "--all", "--data", "nowhere"], 3, "nowhere"),
         (["train", "nothing"], 2, "nothing"),
         (["bench", "--size", "large"], 2, "large"),
     ],

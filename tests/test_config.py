@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def test_overrides_win_and_none_leaves_it(tmp_path: Path) -> None:
 def test_every_recipe_that_is_shipped_is_valid(path: Path) -> None:
     config = load_config(path)
     name = f"{config.model.name.replace('-', '_')}_x{config.model.scale}"
-    assert path.stem.replace("_small", "") == ("int8" if config.model.quantize else name)
+    stem = re.sub("_(small|mid|long)", "", path.stem)
+    assert stem.removesuffix("_stream") == "int8" if config.model.quantize else stem == name
+    assert config.out == f"runs/{path.stem}"
 
 
 def test_there_are_recipes() -> None:
@@ -62,7 +65,7 @@ def test_there_are_recipes() -> None:
         ("seed = true", {}, "seed takes int, got True"),
         ('[optim]\nrate = "fast"', {}, "optim: rate takes float, got 'fast'"),
         ("[model]\nquantize = 1", {}, "quantize takes bool, got 1"),
-        ("[model]\ninit = 3", {}, "init takes str, NoneType, got 3"),
+        ("[model]\ninit = 3", {}, "init takes str, nothing, got 3"),
         ("model = 3", {}, "model is a section, got 3"),
         ("model = 3", {"model__scale": 2}, "model is a section, got 3"),
         ("", {"optim__warmup": 3}, "optim: got the key 'warmup'"),

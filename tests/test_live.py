@@ -31,8 +31,8 @@ from vsr.app.bench_live import bench_live
 from vsr.app.boxed import BoxedEnhancer, inner_size
 from vsr.app.cli import main
 from vsr.app.live import LiveOptions, LiveSession, LiveStatus
+from vsr.app.live_ends import Feed, open_live_source, open_outputs
 from vsr.app.live_line import line_of
-from vsr.app.outputs import Feed, open_live_source, open_outputs
 from vsr.app.prometheus import metrics_text, serve_metrics
 from vsr.app.soak import run_soak
 from vsr.errors import ConfigError, UnknownModelError

@@ -25,8 +25,13 @@ def test_spans_cover_an_axis_once_with_tiles_of_one_length(margin: int, extra: i
     for length in range(1, 4 * side):
         tiles = spans(length, side, margin)
         assert [sample for tile in tiles for sample in range(tile.keep_start, tile.keep_stop)] == list(range(length))
+        assert len({tile.stop - tile.start for tile in tiles}) == 1
+        if length > side:
+            # As few as there can be, and not a sample larger than as many need to be.
+            assert len(tiles) == -(-(length - 2 * margin) // extra)
+            assert (tiles[0].stop - 2 * margin - 1) * len(tiles) < length - 2 * margin
         for tile in tiles:
-            assert tile.stop - tile.start == min(side, length)
+            assert tile.stop - tile.start <= side
             assert tile.start == 0 or tile.keep_start - tile.start >= margin
             assert tile.stop == length or tile.stop - tile.keep_stop >= margin
             assert 0 <= tile.start <= tile.keep_start < tile.keep_stop <= tile.stop <= length
@@ -68,7 +73,7 @@ def test_exact_for_whole_numbers(shape: tuple[int, int], side: int) -> None:
     planes = [noise(*shape, bit_depth=9, seed=seed) for seed in range(2)]
     inner = Counting()
     tiled = TiledRunner(inner, scale=2, margin=2, side=20, in_flight=3)
-    tiled.side = side
+    tiled.room.side = side
     for result, plane in zip(tiled.submit(planes).result(), planes, strict=True):
         np.testing.assert_array_equal(result, Counting.enlarge(plane))
     assert len(inner.shapes) == 1
@@ -91,8 +96,8 @@ def test_torch_leaves_no_trace(model: str, scale: int) -> None:
     net = network(model, scale)
     whole = TorchBackend().runner(net, Numbers())
     tiled = TiledRunner(whole, scale=scale, margin=net.receptive_field, side=1, in_flight=1)
-    assert tiled.side == 2 * net.receptive_field + 16
-    tiled.side = 2 * net.receptive_field + 1 if model != "ecbsr" else tiled.side
+    assert tiled.room.side == 2 * net.receptive_field + 16
+    tiled.room.side = 2 * net.receptive_field + 1 if model != "ecbsr" else tiled.room.side
     total = differing = 0
     for shape in SHAPES:
         plane = photo(*shape)
@@ -148,15 +153,31 @@ def test_what_fits_one_tile_goes_straight_on() -> None:
 
 
 class Small:
-    """A machine with memory for ``room`` samples at once."""
+    """A machine with memory for ``room`` samples at once; remembers how many planes it was given at a time."""
 
     def __init__(self, runner: Runner, room: int) -> None:
         self.runner, self.room = runner, room
+        self.batches: list[int] = []
 
     def submit(self, planes: Sequence[Plane]) -> Job:
-        if planes[0].size > self.room:
+        if len(planes) * planes[0].size > self.room:
             raise torch.OutOfMemoryError("too large")
+        self.batches.append(len(planes))
         return self.runner.submit(planes)
+
+
+def test_out_of_memory_halves_a_batch_first_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    runner = TorchBackend().runner(network("ecbsr", 2), Numbers())
+    pictures = [noise(30, 40, seed=seed) for seed in range(5)]
+    cramped = Small(runner, 3 * 30 * 40)
+    tiled = TiledRunner(cramped, scale=2, margin=6, side=1000, in_flight=2)
+    results = tiled.submit(pictures).result()
+    assert cramped.batches == [2, 2, 1]
+    assert tiled.room.side == 1000
+    assert "going on with 2" in caplog.text
+    for result, picture in zip(results, pictures, strict=True):
+        [expected] = runner.submit([picture]).result()
+        assert difference(result, expected)[0] <= 1
 
 
 def test_out_of_memory_makes_tiles_smaller_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -13,16 +13,19 @@ import pytest
 import torch
 from pictures import noise
 from PIL import Image
-from skimage import data
+from runs import history, tiny, with_model, with_optim, write_pictures
 
 from vsr.errors import ConfigError, DataError, UnknownModelError, WeightsError
 from vsr.models import build_network
 from vsr.models.base import Network
 from vsr.models.quantized import quantize, quantized_layers
-from vsr.pairs import load_pairs
-from vsr.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+from vsr.pairs import find_images
+from vsr.training.config import GanConfig, OptimConfig, TrainConfig
 from vsr.training.data import Patches
-from vsr.training.loop import BEST, CHECKPOINT, HISTORY, Trainer, learning_rate, split, validate
+from vsr.training.degradation import Compressed, DegradationConfig
+from vsr.training.folders import Source, split
+from vsr.training.loading import PairLoader
+from vsr.training.loop import BEST, CHECKPOINT, DONE, HISTORY, LAST, Trainer, learning_rate, validate
 from vsr.weights import load_into, start_from
 
 CPU = torch.device("cpu")
@@ -30,37 +33,12 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six small crops of photographs."""
-    path = tmp_path_factory.mktemp("pictures")
-    for number, picture in enumerate([data.astronaut(), data.coffee(), data.chelsea()]):
-        for part, rows in enumerate([40, 140]):
-            Image.fromarray(picture[rows : rows + 72, 160:250]).save(path / f"{number}{part}.png")
-    return path
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture
 def config(folder: Path, tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        out=str(tmp_path / "run"),
-        device="cpu",
-        threads=1,
-        sample_every=0,
-        model=ModelConfig(name="ecbsr", scale=2),
-        data=DataConfig(folder=str(folder), holdout_every=3, patch=12, batch=4),
-        optim=OptimConfig(steps=24, steps_per_epoch=8, rate=2e-3, warmup_steps=4, ema=0.9),
-    )
-
-
-def with_optim(config: TrainConfig, **changes: Any) -> TrainConfig:
-    return replace(config, optim=replace(config.optim, **changes))
-
-
-def with_model(config: TrainConfig, **changes: Any) -> TrainConfig:
-    return replace(config, model=replace(config.model, **changes))
-
-
-def history(config: TrainConfig) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (Path(config.out) / HISTORY).read_text().splitlines()]
+    return tiny(folder, tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", ["espcn", "ecbsr"])
@@ -217,6 +195,101 @@ def test_the_last_steps_have_their_own_loss(config: TrainConfig, monkeypatch: py
     assert used == ["l1"] * 7 + ["mse"] * 3
 
 
+def test_checkpoints_that_are_kept_and_the_last_weights(config: TrainConfig) -> None:
+    trainer = Trainer(replace(config, checkpoint_every=2))
+    trainer.run()
+    out = Path(config.out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        *(BEST, CHECKPOINT, "checkpoint_0002.pt", DONE, HISTORY, LAST),
+    ]
+    place = torch.load(out / "checkpoint_0002.pt", weights_only=True)["place"]
+    assert place["step"] == 16
+    last = build_network("ecbsr", scale=2).folded()
+    load_into(last, out / LAST)
+    assert validate(last, trainer.validation, CPU) == pytest.approx(history(config)[-1]["psnr"], abs=1e-4)
+    assert json.loads((out / DONE).read_text()) == {"step": 24, "psnr": trainer.best}
+
+
+def test_a_kept_checkpoint_can_be_gone_on_from(config: TrainConfig) -> None:
+    config = replace(config, checkpoint_every=1)
+    best = Trainer(config).run()
+    out = Path(config.out)
+    weights = (out / LAST).read_bytes()
+    (out / "checkpoint_0001.pt").replace(out / CHECKPOINT)
+    assert Trainer(config, resume=True).run() == best
+    assert (out / LAST).read_bytes() == weights
+    assert [row["step"] for row in history(config)] == [8, 16, 24]
+
+
+def test_the_pace_is_measured(config: TrainConfig) -> None:
+    Trainer(config).run()
+    rows = [json.loads(line) for line in (Path(config.out) / HISTORY).read_text().splitlines()]
+    assert all(row["patches_per_second"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"sample_every": 2}, {"checkpoint_every": 1}, {"optim": {"minutes": 60.0}}], ids=lambda c: next(iter(c))
+)
+def test_what_a_run_is_watched_by_may_change(config: TrainConfig, changes: dict[str, Any]) -> None:
+    Trainer(config).run()
+    optim = replace(config.optim, **changes.pop("optim", {}))
+    Trainer(replace(config, optim=optim, **changes), resume=True)
+
+
+def test_a_run_ends_when_its_time_is_over(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock on which each look takes a second makes every run slow."""
+    seconds = iter(range(10_000))
+    monkeypatch.setattr("vsr.training.budget.time.perf_counter", lambda: float(next(seconds)))
+    config = with_optim(config, steps=100_000, steps_per_epoch=25, minutes=0.1)
+    trainer = Trainer(config)
+    trainer.run()
+    rows = history(config)
+    assert 25 <= rows[-1]["step"] < 1000
+    # The rate has gone all the way down by then, and the checkpoint still belongs to the recipe.
+    assert rows[-1]["rate"] == pytest.approx(config.optim.final_rate, rel=0.1)
+    again = Trainer(config, resume=True)
+    assert (again.step, again.config.optim.steps) == (trainer.step, trainer.config.optim.steps)
+
+
+def test_bf16_learns_and_keeps_its_weights_in_fp32(config: TrainConfig) -> None:
+    trainer = Trainer(with_optim(config, precision="bf16", steps=40, steps_per_epoch=20))
+    start = validate(trainer.average, trainer.validation, CPU)
+    low, _ = trainer.patches.sample(2, torch.Generator())
+    with trainer._autocast():
+        assert torch.nn.functional.conv2d(low, low[:1, :, :3, :3]).dtype == torch.bfloat16
+    assert trainer._made(low).dtype == torch.float32
+    assert trainer.run() > start
+    assert {parameter.dtype for parameter in trainer.network.parameters()} == {torch.float32}
+
+
+def test_pairs_are_degraded_as_the_recipe_says(config: TrainConfig) -> None:
+    plain = Trainer(config)
+    noisy = DegradationConfig(noise_sigma=(20.0, 20.0), versions=3)
+    runs = [Trainer(replace(config, out=f"{config.out}-{n}", seed=n, degradation=noisy)) for n in (1, 1, 2)]
+    assert len(runs[0].patches.shapes) == 3 * len(plain.patches.shapes)
+    assert len(runs[0].validation) == len(plain.validation)
+    for before, after in zip(plain.validation, runs[0].validation, strict=True):
+        np.testing.assert_array_equal(before.high, after.high)
+        assert 8 < np.std(after.low.astype(float) - before.low) < 25
+    assert torch.equal(runs[0].patches.low, runs[1].patches.low)
+    assert not torch.equal(runs[0].patches.low, runs[2].patches.low)
+
+
+def test_compressed_video_comes_from_a_compressor(config: TrainConfig) -> None:
+    asked = []
+
+    def brighter(picture: np.ndarray, /, *, crf: int, luma: bool, rng: np.random.Generator) -> Compressed:
+        asked.append((crf, luma))
+        return Compressed(np.full((20, 24), 200, np.uint8), 4, 6)
+
+    wanted = replace(config, degradation=DegradationConfig(h264_crf=(30, 32)))
+    trainer = Trainer(wanted, compressor=brighter)
+    assert (trainer.patches.low == 200).all()
+    assert {crf for crf, _ in asked} <= {30, 31, 32}
+    assert all(luma for _, luma in asked)
+    assert trainer.validation[0].high.shape == (40, 48)
+
+
 def test_learning_rate() -> None:
     config = TrainConfig(optim=OptimConfig(steps=100, rate=1.0, final_rate=0.1, warmup_steps=10))
     rates = [learning_rate(step, config) for step in range(101)]
@@ -257,11 +330,16 @@ def test_pictures_too_small_for_validation(tmp_path: Path, config: TrainConfig) 
         ("optim", {"loss": "l2"}, ConfigError, "'l2', allowed are l1, mse, charbonnier"),
         ("optim", {"steps": 0}, ConfigError, "optim.steps = 0, it must be at least 1"),
         ("optim", {"ema": 1.5}, ConfigError, "optim.ema = 1.5, it must be within 0 and 1"),
+        ("optim", {"minutes": -1.0}, ConfigError, "optim.minutes = -1.0, it must be at least 0"),
+        ("optim", {"precision": "fp16"}, ConfigError, "'fp16', allowed are auto, fp32, bf16"),
         ("data", {"patch": 4}, ConfigError, "data.patch = 4"),
         ("data", {"holdout_every": 1}, ConfigError, "data.holdout_every = 1"),
         ("data", {"patch": 60}, DataError, "120×120"),
         ("data", {"folder": "/nowhere"}, DataError, "/nowhere"),
         (None, {"device": "tpu"}, ConfigError, "'tpu', allowed are auto, cpu"),
+        (None, {"gan": GanConfig(pixel_weight=0.5)}, ConfigError, "without gan.adversarial, allowed are bce, rel"),
+        (None, {"checkpoint_every": -1}, ConfigError, "checkpoint_every = -1"),
+        (None, {"degradation": DegradationConfig(h264_crf=(20, 30))}, ConfigError, "h264_crf needs a video encoder"),
     ],
 )
 def test_refuses(
@@ -279,7 +357,7 @@ def test_every_loss_trains(config: TrainConfig, name: str) -> None:
 
 
 def psnr_of(network: Network, folder: Path, scale: int) -> float:
-    return validate(network.eval(), list(load_pairs(sorted(folder.glob("*.png")), scale)), CPU)
+    return validate(network.eval(), PairLoader(scale=scale).load([Source(path) for path in find_images(folder)]), CPU)
 
 
 @pytest.mark.parametrize("name", ["espcn", "ecbsr"])

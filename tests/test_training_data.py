@@ -13,9 +13,11 @@ from torch import Tensor
 
 from vsr.colour import rgb_to_luma
 from vsr.errors import DataError
-from vsr.pairs import Pair, crop_to_multiple, find_images, load_pairs, make_pair, read_rgb
+from vsr.pairs import Pair, crop_to_multiple, find_images, make_pair, read_rgb
 from vsr.resample import imresize
 from vsr.training.data import Patches
+from vsr.training.folders import Source
+from vsr.training.loading import PairLoader
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -161,4 +163,5 @@ def test_what_is_no_picture(tmp_path: Path) -> None:
 def test_tiny_pictures_are_passed_over(tmp_path: Path) -> None:
     for name, side in (("a.png", 31), ("b.png", 32)):
         Image.fromarray(noise(side, 40, 3)).save(tmp_path / name)
-    assert [pair.low.shape for pair in load_pairs(find_images(tmp_path), 2)] == [(16, 20)]
+    pairs = PairLoader(scale=2).load([Source(path) for path in find_images(tmp_path)])
+    assert [pair.low.shape for pair in pairs] == [(16, 20)]

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from pictures import network, photo, to_floats
+from pictures import SMALL, loud, network, photo, to_floats
 from safetensors.torch import load_file, save_file
 
+import vsr.weights
 from vsr import Upscaler
-from vsr.errors import UnknownModelError, WeightsError
+from vsr.errors import ConfigError, UnknownModelError, WeightsError
 from vsr.evaluate import evaluate
 from vsr.models import MODELS, build_network
-from vsr.models.base import macs_per_input_sample, parameter_count
+from vsr.models.base import Network, macs_per_input_sample, parameter_count
 from vsr.models.ecbsr import EdgeConv
 from vsr.models.quantized import quantized_layers
 from vsr.training.loop import exported
-from vsr.weights import WeightsInfo, check, find, index, load_into, load_network, start_from
+from vsr.weights import (
+    WeightsInfo,
+    check,
+    find,
+    index,
+    load_file_as,
+    load_into,
+    load_network,
+    shipped_scales,
+    start_from,
+)
+from vsr.weights.bundled import bundled_pictures, bundled_scores
+from vsr.weights.ship import reference
 
 every_file = pytest.mark.parametrize("info", index(), ids=lambda info: f"{info.model}-x{info.scale}-{info.precision}")
 
@@ -58,9 +73,30 @@ def test_file_is_what_the_index_says(info: WeightsInfo) -> None:
 def test_file_is_as_good_as_the_index_says(info: WeightsInfo, data_dir: Path) -> None:
     up = Upscaler(info.model, scale=info.scale, device="torch", precision=info.precision, threads=1)
     paths = [data_dir / "test_images/Set5" / name for name in info.check]
-    measured = {score.name: score.psnr for score in evaluate(up.luma, paths, scale=info.scale)}
+    measured = {score.name: score.psnr for score in evaluate(up, paths, scale=info.scale)}
     assert info.check
     assert measured == pytest.approx(info.check, abs=0.01)
+
+
+@every_file
+def test_file_is_as_good_on_pictures_that_everybody_has(info: WeightsInfo) -> None:
+    net = load_network(info.model, scale=info.scale, precision=info.precision)
+    assert bundled_scores(reference(net)) == pytest.approx(info.bundled, abs=0.01)
+
+
+@every_file
+def test_file_is_better_than_bicubic_where_it_is_trained_for_that(info: WeightsInfo) -> None:
+    bicubic = bundled_scores(Upscaler("bicubic", scale=info.scale, device="torch"))
+    assert set(info.bundled) == set(bicubic) == set(bundled_pictures())
+    if MODELS[info.model].sharpens is None and info.model != "ecbsr-stream":
+        for name, value in bicubic.items():
+            assert info.bundled[name] > value, name
+
+
+def test_bundled_pictures_fit_every_scale() -> None:
+    for picture in bundled_pictures().values():
+        assert picture.shape == (240, 240, 3)
+        assert picture.std() > 30
 
 
 @every_file
@@ -86,12 +122,12 @@ def test_weights_that_are_not_shipped(monkeypatch: pytest.MonkeyPatch, precision
         load_network("espcn", scale=9)
 
 
-def shipped(path: Path) -> WeightsInfo:
+def shipped(path: Path, *, model: str = "ecbsr", **more: Any) -> WeightsInfo:
     """An entry of the index for a file that lies anywhere."""
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return WeightsInfo(
-        model="ecbsr", scale=2, precision="fp32", file=str(path), sha256=sha256, recipe="none", data=("noise",),
-        parameters=1, macs=1, psnr={}, ssim={}, check={},
+        model=model, scale=2, precision="fp32", file=str(path), sha256=sha256, recipe="none", data=("noise",),
+        parameters=1, macs=1, psnr={}, ssim={}, check={}, **more,
     )  # fmt: skip
 
 
@@ -185,3 +221,113 @@ def test_start_from_never_takes_half_a_layer(tmp_path: Path) -> None:
     save_file(exported(network("espcn", 4)), tmp_path / "espcn.safetensors")
     with pytest.raises(WeightsError, match="nothing in"):
         start_from(build_network("ecbsr", scale=2), str(tmp_path / "espcn.safetensors"))
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Network]]:
+    """A small network trained for PSNR and one that paints, as if they were shipped."""
+    networks = {"rrdb": network("rrdb", 2, seed=1), "esrgan": network("esrgan", 2, seed=2)}
+    infos = []
+    for name, net in networks.items():
+        path = tmp_path / f"{name}.safetensors"
+        save_file(net.state_dict(), path)
+        infos.append(shipped(path, model=name, options=SMALL[name]))
+    monkeypatch.setattr("vsr.weights.index", lambda: tuple(infos))
+    yield networks
+
+
+def test_blending_mixes_every_weight(pair: dict[str, Network]) -> None:
+    smooth, sharp = (pair[name].state_dict() for name in ("rrdb", "esrgan"))
+    for blend in (0.0, 0.25, 0.8, 1.0):
+        net = load_network("esrgan", scale=2, blend=blend)
+        assert not net.training
+        assert not any(parameter.requires_grad for parameter in net.parameters())
+        for name, value in net.state_dict().items():
+            torch.testing.assert_close(value, (1 - blend) * smooth[name] + blend * sharp[name])
+    torch.testing.assert_close(load_network("esrgan", scale=2).state_dict(), sharp, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("blend", [-0.1, 1.5, float("nan")])
+def test_blend_is_a_share(pair: dict[str, Network], blend: float) -> None:
+    with pytest.raises(ConfigError, match=rf"got blend={blend}, it must be from 0 .* to 1"):
+        load_network("esrgan", scale=2, blend=blend)
+
+
+def test_what_cannot_be_blended(pair: dict[str, Network], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ConfigError, match=r"blend=0.5 for rrdb, only networks that paint texture have it: srgan, esrgan"
+    ):
+        load_network("rrdb", scale=2, blend=0.5)
+    rrdb, esrgan = index_of("rrdb"), index_of("esrgan")
+    monkeypatch.setattr("vsr.weights.index", lambda: (esrgan,))
+    with pytest.raises(WeightsError, match="no fp32 weights of rrdb ×2"):
+        load_network("esrgan", scale=2, blend=0.5)
+    assert load_network("esrgan", scale=2, blend=1.0).scale == 2
+    monkeypatch.setattr("vsr.weights.index", lambda: (esrgan, replace(rrdb, options={**rrdb.options, "blocks": 3})))
+    with pytest.raises(WeightsError, match=r"cannot blend esrgan \(blocks=1, .*\) with rrdb \(blocks=3, .*both must"):
+        load_network("esrgan", scale=2, blend=0.5)
+
+
+def index_of(model: str) -> WeightsInfo:
+    return next(info for info in vsr.weights.index() if info.model == model)
+
+
+def test_blending_checks_both_files(pair: dict[str, Network]) -> None:
+    path = index_of("rrdb").path
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(WeightsError, match=r"rrdb.safetensors is damaged"):
+        load_network("esrgan", scale=2, blend=0.5)
+
+
+def test_scales_that_are_shipped(pair: dict[str, Network], monkeypatch: pytest.MonkeyPatch) -> None:
+    info = index_of("rrdb")
+    monkeypatch.setattr("vsr.weights.index", lambda: tuple(replace(info, scale=scale) for scale in (4, 2)))
+    assert shipped_scales("rrdb") == (2, 4)
+    assert shipped_scales("rrdb", precision="int8") == ()
+    assert shipped_scales("srcnn") == ()
+
+
+def test_options_are_those_of_the_network() -> None:
+    for info in index():
+        assert set(info.options) <= set(MODELS[info.model].options)
+        if MODELS[info.model].options:
+            assert {"blocks", "width"} <= set(info.options)
+
+
+@pytest.mark.parametrize("name", ["srresnet", "srresnet-y", "srgan", "rrdb", "esrgan"])
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_file_tells_its_size(name: str, blocks: int, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    net = loud(build_network(name, scale=4, options={**SMALL[name], "blocks": blocks})).eval()
+    for state in (exported(net), {key: value.clone() for key, value in net.state_dict().items()}):
+        save_file(state, tmp_path / "any.safetensors")
+        loaded = load_file_as(name, tmp_path / "any.safetensors", scale=4)
+        x = torch.rand(1, net.channels, 6, 6)
+        with torch.no_grad():
+            torch.testing.assert_close(loaded(x), net(x), atol=1e-5, rtol=1e-5)
+
+
+def test_a_file_of_another_network(weights: Path) -> None:
+    with pytest.raises(WeightsError, match="does not fit this network"):
+        load_file_as("rrdb", weights, scale=2)
+    with pytest.raises(UnknownModelError, match="scale 3 for rrdb"):
+        load_file_as("rrdb", weights, scale=3)
+
+
+def test_a_painter_starts_from_what_it_sharpens(pair: dict[str, Network]) -> None:
+    net = start_from(build_network("esrgan", scale=2, options=SMALL["esrgan"]), "rrdb:2")
+    torch.testing.assert_close(net.state_dict(), pair["rrdb"].state_dict(), atol=0, rtol=0)
+
+
+def test_batch_norm_cannot_start_from_folded_weights(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    path = tmp_path / "srresnet.safetensors"
+    source = loud(build_network("srresnet", scale=4, options=SMALL["srresnet"]))
+    save_file(exported(source), path)
+    with pytest.raises(ConfigError, match=r"srresnet.safetensors is folded away .*set batch_norm = false"):
+        start_from(build_network("srgan", scale=4, options=SMALL["srgan"]), str(path))
+    plain = start_from(build_network("srgan", scale=4, options={**SMALL["srgan"], "batch_norm": False}), str(path))
+    torch.testing.assert_close(plain.state_dict(), exported(source), atol=0, rtol=0)
+    save_file({name: value.clone() for name, value in source.state_dict().items()}, path)
+    normed = start_from(build_network("srgan", scale=4, options=SMALL["srgan"]), str(path))
+    torch.testing.assert_close(normed.state_dict(), source.state_dict(), atol=0, rtol=0)

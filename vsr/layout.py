@@ -8,6 +8,9 @@ from typing import Literal
 from vsr.backends.base import Numbers, Plane
 from vsr.errors import PixelError
 
+UNSPECIFIED = 2
+"""The code point of ITU-T H.273 for a matrix that nobody stated."""
+
 # Luma samples per chroma sample, (down, across).
 _FACTORS = {"gray": (1, 1), "420": (2, 2), "422": (1, 2), "444": (1, 1)}
 
@@ -22,12 +25,15 @@ class Layout:
         full_range: luma uses every number, in place of 16..235 (at 8 bit).
         chroma_location: where a chroma sample lies among its luma samples: ``"left"`` (MPEG-2, H.264, …; level with the
             left column, between the rows), ``"center"`` (MPEG-1, JPEG), ``"topleft"`` (BT.2020).
+        matrix: what Y, U and V are made of R, G and B with, as a code point of ITU-T H.273 (1 is BT.709, 5 and 6 are
+            BT.601, 9 is BT.2020); only networks on RGB ask for it.
     """
 
     subsampling: Literal["gray", "420", "422", "444"] = "420"
     bit_depth: int = 8
     full_range: bool = False
     chroma_location: Literal["left", "center", "topleft"] = "left"
+    matrix: int = UNSPECIFIED
 
     def __post_init__(self) -> None:
         if self.subsampling not in _FACTORS:
@@ -52,10 +58,16 @@ class Layout:
         Returns:
             (down, across), in input chroma samples.
         """
+        down, across = ((0.5 - (offset + 0.5) / factor) * (1 - 1 / ratio) for factor, offset in self.chroma_sites)
+        return down, across
+
+    @property
+    def chroma_sites(self) -> tuple[tuple[int, float], tuple[int, float]]:
+        """Luma samples per chroma sample, and how far beyond the first of them it lies: down, and across."""
         down, across = _FACTORS[self.subsampling]
         first_row = self.chroma_location == "topleft"
         first_column = self.chroma_location in ("left", "topleft")
-        return _shift(down, first_row, ratio), _shift(across, first_column, ratio)
+        return (down, 0.0 if first_row else (down - 1) / 2), (across, 0.0 if first_column else (across - 1) / 2)
 
     def chroma_shape(self, rows: int, columns: int) -> tuple[int, int]:
         """(rows, columns) of the chroma planes of a picture; odd sizes round up."""
@@ -83,8 +95,3 @@ class Layout:
                     f"plane {index} is {plane.shape} {plane.dtype}; {self.bit_depth}-bit {self.subsampling} of "
                     f"{rows}×{columns} needs {shape} {self.numbers.dtype.__name__}"
                 )
-
-
-def _shift(factor: int, on_first: bool, ratio: float) -> float:
-    offset = 0.0 if on_first else (factor - 1) / 2
-    return (0.5 - (offset + 0.5) / factor) * (1 - 1 / ratio)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +19,16 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Every picture below a folder, sorted by path.
+    """Every picture below a folder, sorted by path; hidden files are none.
 
     Raises:
         DataError: no such folder, or no picture in it.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; give one that holds pictures ({', '.join(IMAGE_SUFFIXES)})")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    found = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
     if not found:
         raise DataError(f"no picture below {folder}; looked for {', '.join(IMAGE_SUFFIXES)}")
     return found
@@ -71,14 +72,6 @@ def make_pair(rgb: npt.NDArray[np.uint8], scale: int, *, channels: int = 1) -> P
     high = crop_to_multiple(rgb, scale)
     low = imresize(high, scale=1 / scale)
     return Pair(low, high) if channels == 3 else Pair(rgb_to_luma(low), rgb_to_luma(high))
-
-
-def load_pairs(paths: Sequence[Path], scale: int, *, channels: int = 1) -> Iterator[Pair]:
-    """Read and degrade pictures one by one; those smaller than 16 low-resolution samples are passed over."""
-    for path in paths:
-        rgb = read_rgb(path)
-        if min(rgb.shape[:2]) >= 16 * scale:
-            yield make_pair(rgb, scale, channels=channels)
 
 
 def to_tensor(image: npt.NDArray[np.uint8]) -> Tensor:

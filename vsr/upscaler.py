@@ -1,54 +1,39 @@
 """The one door to the pixels: planes in, larger planes out; what is behind it (network, device, tiles) is its affair.
 
-Luma goes through the network, chroma through bicubic interpolation with its siting respected, as in ESPCN's real-time
-design: the eye resolves far less colour than light.
+Behind it there are two ways: :mod:`vsr.luma`, on which chroma is interpolated, and :mod:`vsr.rgb`, on which a network
+sees colours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar, cast
+from typing import Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
-from vsr.backends import Choice, choose, make_backend
-from vsr.backends.base import Backend, Job, Numbers, Plane, Runner
+from vsr.backends import Choice, choose
+from vsr.backends.base import Plane, Planes
 from vsr.colour import rgb_to_ycbcr16, ycbcr16_to_rgb
 from vsr.errors import ConfigError, PixelError, WeightsError
 from vsr.layout import Layout
+from vsr.luma import LumaPath
 from vsr.models import build_network, model_spec
 from vsr.models.base import Network
 from vsr.models.interpolation import Interpolation
 from vsr.models.quantized import quantized_layers
-from vsr.tiles import TiledRunner
+from vsr.rgb import RGBPath
 from vsr.weights import find, load_network
 
-Planes = tuple[Plane, ...]
 P = TypeVar("P", npt.NDArray[np.uint8], npt.NDArray[np.uint16])
 
-# A network's widest layer, as floats, is kept below this for each tile (bytes).
-_TILE_MEMORY = 256 << 20
 
-
-@dataclass(frozen=True, slots=True)
-class PlanesJob:
+class PlanesJob(Protocol):
     """Pictures on their way."""
-
-    luma: list[Job]
-    chroma: list[Job]
-    shapes: tuple[tuple[int, int], tuple[int, int]]
 
     def result(self) -> list[Planes]:
         """Wait, and return the larger pictures in their order; the caller owns the planes."""
-        luma = [plane for job in self.luma for plane in job.result()]
-        if not self.chroma:
-            return [(y,) for y in luma]
-        rows, columns = self.shapes[1]
-        pairs = [[plane[:rows, :columns] for plane in job.result()] for job in self.chroma]
-        return [(y, *pair) for y, pair in zip(luma, pairs, strict=True)]
+        ...
 
 
 class Upscaler:
@@ -60,17 +45,21 @@ class Upscaler:
         device: ``"auto"``, ``"cpu"``, ``"openvino"``, ``"torch"``, ``"cuda"`` or ``"cuda:1"``.
         precision: ``"auto"``, ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
         tile: largest side of what is worked on at once, in input samples, but never less than the network needs to see
-            plus a little; None chooses by memory. No choice changes the result.
+            plus a little; None chooses by memory. No choice changes the result; but for the deepest networks
+            (``rrdb``, ``esrgan``), of which it changes samples here and there by a step of 8 bit, since what they make
+            of places further away than a tenth of what they could see is less than that.
         threads: CPU cores to use; 0 for all.
         latency: finish each picture as soon as possible, in place of as many a second as possible.
-        network: a network of one channel and this scale, to use in place of ``model`` with its shipped weights.
+        blend: for a network that was trained to paint texture (``srgan``, ``esrgan``), how much of it, from 0 (the
+            network that it started from, which was trained for PSNR) to 1; None for all of it.
+        network: a network of this scale, on luma or on RGB, to use in place of ``model`` with its shipped weights.
 
     Attributes:
         choice: the device and precision that were settled on, and why.
 
     Raises:
         UnknownModelError, DeviceError, WeightsError: what was asked for does not exist here.
-        ConfigError: ``tile`` or ``network`` do not fit.
+        ConfigError: ``tile``, ``blend`` or ``network`` do not fit.
 
     Example:
         >>> import numpy as np
@@ -91,24 +80,27 @@ class Upscaler:
         tile: int | None = None,
         threads: int = 0,
         latency: bool = False,
+        blend: float | None = None,
         network: Network | None = None,
     ) -> None:
         if tile is not None and tile < 1:
             raise ConfigError(f"got tile={tile}, it must be at least 1, or None to choose by memory")
         self.model = model if network is None else type(network).__name__.lower()
-        self.scale, self.tile = scale, tile
+        self.scale = scale
+        self.network = load(model, scale, "fp32", blend=blend) if network is None else _fitting(network, scale)
         has_int8 = _has_int8(model, scale) if network is None else bool(quantized_layers(network))
-        trained = model_spec(model).trained if network is None else not isinstance(network, Interpolation)
-        self.choice = choose(device, precision, has_int8=has_int8, trained=trained)
-        self.network = load(model, scale, self.choice.precision) if network is None else _fitting(network, scale)
-        self.backend = make_backend(self.choice, threads=threads, latency=latency)
+        trained = not isinstance(self.network, Interpolation)
+        channels = self.network.channels
+        self.choice = choose(device, precision, has_int8=has_int8, trained=trained, channels=channels)
+        if network is None and self.choice.precision == "int8":
+            self.network = load(model, scale, "int8")
+        self._path: LumaPath | RGBPath
+        if channels == 3:
+            self._path = RGBPath(self.network, self.choice, threads=threads, tile=tile)
+        else:
+            self._path = LumaPath(self.network, self.choice, threads=threads, tile=tile, latency=latency)
+        self.backend = self._path.backend
         self.in_flight = self.backend.in_flight
-        # A float of sixteen bits does not hold ten bits of chroma, and the eye sees the steps in a sky.
-        half = self.choice.precision in ("bf16", "fp16")
-        exact = replace(self.choice, precision="fp32")
-        self.chroma_backend = make_backend(exact, threads=threads, latency=latency) if half else self.backend
-        # Runners hold compiled graphs: one for each meaning of numbers, and one for each siting of chroma.
-        self._runners: dict[Numbers | tuple[Numbers, tuple[float, float]], Runner] = {}
 
     def luma(self, y: P, *, bit_depth: int | None = None, full_range: bool = False) -> P:
         """Enlarge one luma plane.
@@ -120,7 +112,7 @@ class Upscaler:
             full_range: luma uses every number.
 
         Returns:
-            rH×rW of the same type, range and bit depth.
+            rH×rW of the same type, range and bit depth. A network on RGB sees a gray picture.
 
         Raises:
             PixelError: another shape, type or bit depth.
@@ -130,13 +122,19 @@ class Upscaler:
         return cast(P, self.submit([(y,)], layout=layout).result()[0][0])
 
     def __call__(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Enlarge one RGB picture: uint8 H×W×3 to uint8 rH×rW×3, through BT.601 luma and chroma at 16 bit.
+        """Enlarge one RGB picture: uint8 H×W×3 to uint8 rH×rW×3.
+
+        A network on luma is given that of BT.601 at 16 bit, one on RGB the picture as it is.
 
         Raises:
             PixelError: another shape or type.
         """
         if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
             raise PixelError(f"got {rgb.shape} {rgb.dtype}, a picture is H×W×3 uint8; for one plane use .luma(y)")
+        if isinstance(self._path, RGBPath):
+            if not rgb.size:
+                raise PixelError(f"got a picture of {rgb.shape}, it needs at least one row and one column")
+            return self._path.enlarge(rgb)
         planes = rgb_to_ycbcr16(rgb)
         layout = Layout(subsampling="444", bit_depth=16)
         return ycbcr16_to_rgb(self.submit([planes], layout=layout).result()[0])
@@ -152,51 +150,28 @@ class Upscaler:
             A job whose ``result()`` is the pictures, ``scale`` times larger, in their order.
 
         Raises:
-            PixelError: no pictures, or planes that do not fit the layout or one another.
+            PixelError: no pictures, planes that do not fit the layout or one another, or a layout that
+                :meth:`check` refuses.
         """
+        self.check(layout)
         if not pictures:
             raise PixelError("got no pictures, a batch has at least one")
         for planes in pictures:
             layout.check(planes)
             if planes[0].shape != pictures[0][0].shape:
                 raise PixelError(f"got {planes[0].shape} and {pictures[0][0].shape} in one batch, they must be equal")
-        rows, columns = (side * self.scale for side in pictures[0][0].shape)
-        chroma = []
-        if layout.subsampling != "gray":
-            runner = self._chroma(Numbers(bit_depth=layout.bit_depth), layout.chroma_shift(self.scale))
-            chroma = [runner.submit(planes[1:]) for planes in pictures]
-        luma_runner = self._luma(layout.numbers)
-        luma = [luma_runner.submit([planes[0] for planes in part]) for part in self._batches(pictures)]
-        return PlanesJob(luma, chroma, ((rows, columns), layout.chroma_shape(rows, columns)))
+        return self._path.submit(pictures, layout=layout)
 
-    def _batches(self, pictures: Sequence[Planes]) -> list[Sequence[Planes]]:
-        """One request per picture keeps each core on a picture of its own; a GPU wants them all at once."""
-        return [pictures] if self.choice.device.startswith("cuda") else [[planes] for planes in pictures]
+    def check(self, layout: Layout) -> None:
+        """Ask whether pictures of a layout can be enlarged; before many of them are on their way, say.
 
-    def _luma(self, numbers: Numbers) -> Runner:
-        if numbers not in self._runners:
-            self._runners[numbers] = self._tiled(self.backend, self.network, numbers)
-        return self._runners[numbers]
-
-    def _chroma(self, numbers: Numbers, shift: tuple[float, float]) -> Runner:
-        if (numbers, shift) not in self._runners:
-            network = Interpolation(self.scale, shift=shift)
-            self._runners[numbers, shift] = self._tiled(self.chroma_backend, network, numbers)
-        return self._runners[numbers, shift]
-
-    def _tiled(self, backend: Backend, network: Network, numbers: Numbers) -> Runner:
-        width = max([layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)], default=1)
-        side = self.tile or int((_TILE_MEMORY / (4 * max(width, self.scale**2))) ** 0.5)
-        return TiledRunner(
-            backend.runner(network, numbers),
-            scale=self.scale,
-            margin=network.receptive_field,
-            side=side,
-            in_flight=self.in_flight,
-        )
+        Raises:
+            PixelError: a network on RGB, and a matrix that is not stated or that does not lead to RGB.
+        """
+        self._path.check(layout)
 
 
-def load(model: str, scale: int, precision: Literal["fp32", "int8"] | str) -> Network:
+def load(model: str, scale: int, precision: Literal["fp32", "int8"] | str, *, blend: float | None = None) -> Network:
     """A network ready to run: its shipped weights where it has any, 8-bit ones for int8.
 
     Raises:
@@ -204,13 +179,14 @@ def load(model: str, scale: int, precision: Literal["fp32", "int8"] | str) -> Ne
     """
     if not model_spec(model).trained:
         return build_network(model, scale=scale).eval()
-    return load_network(model, scale=scale, precision="int8" if precision == "int8" else "fp32")
+    return load_network(model, scale=scale, precision="int8" if precision == "int8" else "fp32", blend=blend)
 
 
 def _fitting(network: Network, scale: int) -> Network:
-    if network.scale != scale or network.channels != 1:
+    if network.scale != scale or network.channels not in (1, 3):
         raise ConfigError(
-            f"got a network of {network.channels} channels that enlarges ×{network.scale}, it must be of 1 and ×{scale}"
+            f"got a network of {network.channels} channels that enlarges ×{network.scale}, "
+            f"it must be of 1 or 3 and ×{scale}"
         )
     return network.folded()
 

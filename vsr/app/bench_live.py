@@ -15,7 +15,7 @@ from streams.sinks import NullSink
 from streams.sources import PacedSource, Source, SyntheticSource
 from vsr.app.doctor import examine
 from vsr.app.live import LiveOptions, LiveReport, LiveSession, LiveStatus
-from vsr.app.outputs import open_live_source
+from vsr.app.live_ends import open_live_source
 
 log = logging.getLogger(__name__)
 

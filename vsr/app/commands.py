@@ -1,4 +1,4 @@
-"""The commands beside ``vsr upscale``: train, evaluate, models, doctor, bench, demo."""
+"""The commands beside ``vsr upscale``: train, models, doctor, bench, demo; those that judge quality are next door."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from vsr.app.console import Console
+from vsr.app.commands_quality import compare, evaluate
+from vsr.app.options import Debug, Json, start
 
-_Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
 _LIVE_FPS = 30
-_Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks in place of one-line errors.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    for command in (train, evaluate, models, doctor, bench, demo):
+    for command in (train, evaluate, compare, models, doctor, bench, demo):
         app.command(command.__name__)(command)
 
 
@@ -27,12 +26,13 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Folder of training pictures, in place of the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all that the run writes.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="How long, in place of the recipe's.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Fewer steps, if more do not fit into this time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from: a file, or ecbsr:2.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
-    as_json: _Json = False,
-    debug: _Debug = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Train a network by a recipe.
 
@@ -40,84 +40,46 @@ def train(
 
     vsr train my.toml --resume                     go on where it was interrupted
     """
-    console = _start(context, as_json, debug)
+    console = start(context, as_json=as_json, debug=debug)
+    from vsr.app.compress import through_h264
+    from vsr.training.checkpoints import BEST
     from vsr.training.config import find_recipe, load_config
-    from vsr.training.loop import BEST, Trainer
+    from vsr.training.gan import trainer_for
 
     config = load_config(
         find_recipe(recipe),
         data__folder=data and str(data),
         out=out and str(out),
         optim__steps=steps,
+        optim__minutes=minutes,
         threads=threads,
         device=device,
         model__init=init,
     )
-    best = Trainer(config, resume=resume).run()
+    best = trainer_for(config, resume=resume, compressor=through_h264).run()
     weights = str(Path(config.out) / BEST)
     console.say(f"{weights}\n  validation PSNR {best:.3f} dB")
     console.give({"weights": weights, "psnr": best})
 
 
-def evaluate(
-    context: typer.Context,
-    *,
-    model: Annotated[str, typer.Argument(help="A network; see 'vsr models'.")],
-    data: Annotated[Path, typer.Option(help="Folder of true pictures, such as Set5.")],
-    scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
-    weights: Annotated[Path | None, typer.Option(help="A safetensors file, in place of the shipped weights.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, openvino, torch, cuda, cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16, int8.")] = "fp32",
-    as_json: _Json = False,
-    debug: _Debug = False,
-) -> None:
-    """PSNR and SSIM on luma, by the papers' protocol.
-
-    vsr evaluate ecbsr --data Set5 --scale 2
-    """
-    console = _start(context, as_json, debug)
-    from vsr.evaluate import evaluate_folder, mean
-    from vsr.upscaler import Upscaler
-    from vsr.weights import load_file_as
-
-    network = load_file_as(model, weights, scale=scale) if weights else None
-    upscaler = Upscaler(model, scale=scale, device=device, precision=precision, network=network)
-    scores = evaluate_folder(upscaler.luma, data, scale=scale)
-    average = mean(scores)
-    for score in [*scores, average]:
-        console.say(f"{score.name:24} {score.psnr:7.3f} dB  {score.ssim:.4f}")
-    console.give(
-        {
-            "model": model,
-            "scale": scale,
-            "device": upscaler.choice.device,
-            "precision": upscaler.choice.precision,
-            "data": str(data),
-            "psnr": average.psnr,
-            "ssim": average.ssim,
-            "images": {score.name: {"psnr": score.psnr, "ssim": score.ssim} for score in scores},
-        }
-    )
-
-
-def models(context: typer.Context, *, as_json: _Json = False, debug: _Debug = False) -> None:
+def models(context: typer.Context, *, as_json: Json = False, debug: Debug = False) -> None:
     """The networks, their shipped weights, and what was measured of each."""
-    console = _start(context, as_json, debug)
+    console = start(context, as_json=as_json, debug=debug)
     from vsr.models import MODELS
     from vsr.weights import index
 
     for name, spec in MODELS.items():
-        console.say(f"{name:9} {spec.summary}; ×{' ×'.join(map(str, spec.scales))}")
+        console.say(f"{name:14} {spec.summary}; ×{' ×'.join(map(str, spec.scales))}")
         for info in index():
             if info.model == name:
                 figures = ", ".join(f"{test} {value:.2f} dB" for test, value in info.psnr.items())
-                console.say(f"          ×{info.scale} {info.precision}: {figures}; {info.macs} MACs a sample")
+                console.say(f"               ×{info.scale} {info.precision}: {figures}; {info.macs} MACs a sample")
     console.give([_as_dict(info) for info in index()])
 
 
-def doctor(context: typer.Context, *, as_json: _Json = False, debug: _Debug = False) -> None:
+def doctor(context: typer.Context, *, as_json: Json = False, debug: Debug = False) -> None:
     """What this machine has, what will be used, and why."""
-    console = _start(context, as_json, debug)
+    console = start(context, as_json=as_json, debug=debug)
     from vsr.app.doctor import examine, report_lines
 
     facts = examine()
@@ -145,7 +107,7 @@ def bench(
     source: Annotated[
         str | None, typer.Option(metavar="URL", help="With --live: read this in place of a pattern.")
     ] = None,
-    debug: _Debug = False,
+    debug: Debug = False,
 ) -> None:
     """Speed from file to file (H.264 in and out) on this machine, as one JSON line.
 
@@ -157,7 +119,7 @@ def bench(
 
     vsr bench --live                     how old a frame is when it leaves
     """
-    console = _start(context, True, debug)
+    console = start(context, as_json=True, debug=debug)
     names = [name.strip() for name in models.split(",") if name.strip()]
     if live:
         from vsr.app.bench_live import bench_live
@@ -183,11 +145,11 @@ def demo(
     folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the clips and the picture.")] = Path("demo"),
     model: Annotated[str, typer.Option(help="The network.")] = "ecbsr",
     scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
-    as_json: _Json = False,
-    debug: _Debug = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Make a small clip with a known truth, upscale it, and say what was gained."""
-    console = _start(context, as_json, debug)
+    console = start(context, as_json=as_json, debug=debug)
     from vsr.app.demo import run_demo
 
     report = run_demo(folder, model=model, scale=scale)
@@ -199,14 +161,6 @@ def demo(
         f"SSIM: bicubic {report.ssim_bicubic:.4f}, {report.model} {report.ssim:.4f}"
     )
     console.give(report.as_dict())
-
-
-def _start(context: typer.Context, as_json: bool, debug: bool) -> Console:
-    console: Console = context.obj
-    console.as_json = as_json
-    console.debug = console.debug or debug
-    console.start_logging()
-    return console
 
 
 def _size(text: str) -> tuple[int, int]:

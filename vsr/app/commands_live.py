@@ -186,8 +186,8 @@ def _run(
 ) -> ExitCode:
     from streams.sinks import EncoderOptions
     from vsr.app.live import LiveOptions, LiveSession
+    from vsr.app.live_ends import open_live_source, open_outputs
     from vsr.app.live_line import shown
-    from vsr.app.outputs import open_live_source, open_outputs
     from vsr.app.prometheus import serve_metrics
 
     with ExitStack() as stack:

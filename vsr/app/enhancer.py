@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from streams.frame import Frame, PixelFormat
 from vsr.app.fit import fit_planes
+from vsr.app.stated import stated
 from vsr.layout import Layout
 
 if TYPE_CHECKING:
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
 
 def layout_of(form: PixelFormat) -> Layout:
-    """The part of a pixel format that resizing needs; matrix, primaries and transfer are not its affair."""
+    """The part of a pixel format that resizing needs; primaries and transfer are not its affair."""
     return Layout(
         subsampling=form.subsampling,
         bit_depth=form.bit_depth,
         full_range=form.range == "full",
         chroma_location=form.chroma_location,
+        matrix=form.matrix,
     )
 
 
@@ -42,7 +44,7 @@ class UpscalerEnhancer:
         Raises:
             PixelError: planes that the upscaler does not take.
         """
-        layout = layout_of(frames[0].format)
+        layout = layout_of(stated(frames[0].format, lines=frames[0].height))
         job = self._upscaler.submit([frame.planes for frame in frames], layout=layout)
         return PendingFrames(tuple(frames), job, layout, self._size)
 

@@ -18,7 +18,7 @@ from enum import IntEnum
 from types import MappingProxyType
 
 from streams.errors import Cancelled, SinkError, SourceError
-from vsr.errors import ConfigError, DataError, DeviceError, UnknownModelError, WeightsError
+from vsr.errors import ConfigError, DataError, DeviceError, PixelError, UnknownModelError, WeightsError
 
 
 class ExitCode(IntEnum):
@@ -37,6 +37,7 @@ _CODES: Mapping[type[BaseException], ExitCode] = MappingProxyType(
     {
         SourceError: ExitCode.INPUT,
         DataError: ExitCode.INPUT,
+        PixelError: ExitCode.INPUT,
         SinkError: ExitCode.OUTPUT,
         ConfigError: ExitCode.USAGE,
         UnknownModelError: ExitCode.MODEL,

@@ -16,6 +16,7 @@ from streams.sinks import EncoderOptions, FileSink, partial_path, same_file
 from streams.sources import FileSource
 from streams.stats import Report as RunReport
 from streams.stats import Stats
+from vsr.app.networks import Selection, select_network
 from vsr.app.report import Progress, Report
 from vsr.app.sizes import SizePlan, plan_size, size_label
 from vsr.app.stated import stated
@@ -41,9 +42,11 @@ def upscale_video(
     src: str | Path,
     dst: str | Path,
     *,
-    model: str = "ecbsr",
+    model: str | None = None,
     scale: int | None = None,
     to: str | None = None,
+    weights: str | Path | None = None,
+    blend: float | None = None,
     device: str = "auto",
     precision: str = "auto",
     tile: int | None = None,
@@ -72,10 +75,13 @@ def upscale_video(
     Args:
         src: any file that FFmpeg reads.
         dst: ``.mp4``, ``.mov``, ``.mkv`` or ``.webm``.
-        model: a name that ``vsr.list_models()`` gives.
-        scale: 2, 3 or 4; 2 where ``to`` is not given either.
+        model: a name that ``vsr.list_models()`` gives; ``"ecbsr"``, or what ``weights`` hold, where none is given.
+        scale: 2, 3 or 4, as the network has it; 2, or else its smallest, where ``to`` is not given either.
         to: in place of ``scale``: ``"720p"``, ``"1080p"``, ``"1440p"``, ``"2160p"`` (the shorter side as it is seen)
             or ``"WxH"``; at most four times the input. The next larger network output is reduced to it.
+        weights: a file of weights in place of the shipped ones; it says which network and scale it is for, and what
+            ``model`` and ``scale`` say must agree.
+        blend: as :class:`vsr.Upscaler` takes it.
         device: as :class:`vsr.Upscaler` takes it.
         precision: as :class:`vsr.Upscaler` takes it.
         tile: as :class:`vsr.Upscaler` takes it.
@@ -109,6 +115,7 @@ def upscale_video(
         (240, (1920, 1080))
     """
     size_label(scale, to)
+    selection = select_network(model, scale=scale, to=to, weights=weights, blend=blend)
     src, dst = Path(src), Path(dst)
     part: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
     _refuse_own_input(src, dst)
@@ -123,22 +130,35 @@ def upscale_video(
             to=to,
             sample_aspect_ratio=info.sample_aspect_ratio,
             rotation=info.rotation,
+            scales=selection.scales,
         )
+        from vsr.app.enhancer import layout_of
         from vsr.upscaler import Upscaler
 
-        upscaler = Upscaler(model, scale=plan.scale, device=device, precision=precision, tile=tile, threads=threads)
+        upscaler = Upscaler(
+            selection.model,
+            scale=plan.scale,
+            network=selection.network,
+            blend=selection.blend,
+            device=device,
+            precision=precision,
+            tile=tile,
+            threads=threads,
+        )
+        form = _stated(info)
+        upscaler.check(layout_of(form))
         encoder = EncoderOptions(codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, threads=threads or None)
         with FileSink(
             dst,
             info=info,
             width=plan.width,
             height=plan.height,
-            format=_stated(info),
+            format=form,
             options=encoder,
             overwrite=overwrite,
             sample_aspect_ratio=plan.sample_aspect_ratio,
         ) as sink:
-            job = _Job(src, source, sink, upscaler, plan)
+            job = _Job(src, source, sink, upscaler, plan, selection)
             run, first_frame_seconds = job.run(on_progress=on_progress, stop=stop)
     whole_frames = _whole_frames(src, part) if max_frames is not None else None
     return job.report(run, first_frame_seconds=first_frame_seconds, whole_frames=whole_frames)
@@ -153,6 +173,7 @@ class _Job:
     sink: FileSink
     upscaler: Upscaler
     plan: SizePlan
+    selection: Selection
 
     def run(
         self, *, on_progress: Callable[[Progress], None] | None, stop: threading.Event | None
@@ -163,7 +184,7 @@ class _Job:
         plan, choice = self.plan, self.upscaler.choice
         watch = _Watch(on_progress, self.source.info.frames)
         logger.info(
-            "%s x%d on %s, %s: %s", self.upscaler.model, plan.scale, choice.device, choice.precision, choice.reason
+            "%s x%d on %s, %s: %s", self.selection.model, plan.scale, choice.device, choice.precision, choice.reason
         )
         pipeline = Pipeline(
             self.source,
@@ -187,7 +208,9 @@ class _Job:
         return Report(
             input=str(self.src),
             output=str(self.sink.path),
-            model=self.upscaler.model,
+            model=self.selection.model,
+            weights=self.selection.weights,
+            blend=self.selection.blend,
             scale=self.plan.scale,
             device=choice.device,
             precision=choice.precision,
@@ -229,7 +252,7 @@ def _refuse_own_input(src: Path, dst: Path) -> None:
 def _stated(info: SourceInfo) -> PixelFormat:
     """The input's format with the matrix that players assume where it states none."""
     form = stated(info.format, lines=info.height)
-    if form.matrix != info.format.matrix:
+    if form != info.format:
         name = _MATRIX_NAMES[form.matrix]
         logger.info(
             "the input does not state its matrix; the output states %s, as its %d lines mean", name, info.height

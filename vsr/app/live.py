@@ -19,7 +19,7 @@ from vsr.app.enhancer import UpscalerEnhancer
 from vsr.app.governed import GovernedEnhancer, Watch, blank
 from vsr.app.governor import Move
 from vsr.app.ladder import ladder
-from vsr.app.outputs import Feed
+from vsr.app.live_ends import Feed
 from vsr.app.sizes import plan_size
 from vsr.app.stated import stated
 

@@ -37,6 +37,8 @@ class Report:
     Attributes:
         input, output: paths.
         model: the network, and ``scale`` what it enlarges by.
+        weights: the file that they came from, where they are not the shipped ones.
+        blend: how much painted texture was asked for, where it was.
         device, precision: what it ran on, and ``reason`` why.
         input_size, output_size: (width, height) in luma samples, as stored.
         sample_aspect_ratio: of the output.
@@ -81,6 +83,8 @@ class Report:
     output_bytes: int
     whole_frames: int | None = None
     damaged_subtitles: int = 0
+    weights: str | None = None
+    blend: float | None = None
 
     @property
     def fps(self) -> float:

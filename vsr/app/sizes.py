@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
@@ -38,8 +38,18 @@ class SizePlan:
     label: str
 
 
-def size_label(scale: int | None, to: str | None) -> str:
+def default_scale(scales: Sequence[int] = SCALES) -> int:
+    """The factor where none was asked for: 2, or else the smallest there is."""
+    return SCALES[0] if SCALES[0] in scales else min(scales)
+
+
+def size_label(scale: int | None, to: str | None, *, scales: Sequence[int] = SCALES) -> str:
     """What names the size in a file name, checked.
+
+    Args:
+        scale: as it was asked for.
+        to: as it was asked for.
+        scales: that the network can enlarge by.
 
     Raises:
         ConfigError: both are given, or one is not allowed.
@@ -49,9 +59,10 @@ def size_label(scale: int | None, to: str | None) -> str:
             raise ConfigError(f"got --scale {scale} with --to {to}; one of the two says how large, leave out the other")
         _parse(to)
         return to.lower()
-    if scale is not None and scale not in SCALES:
-        raise ConfigError(f"got scale {scale}, allowed are {', '.join(map(str, SCALES))}; any size up to x4 with --to")
-    return f"x{scale or SCALES[0]}"
+    if scale is not None and scale not in scales:
+        allowed = ", ".join(map(str, scales))
+        raise ConfigError(f"got scale {scale}, allowed are {allowed}; any size up to x{max(scales)} with --to")
+    return f"x{scale or default_scale(scales)}"
 
 
 def plan_size(
@@ -62,6 +73,7 @@ def plan_size(
     to: str | None = None,
     sample_aspect_ratio: Fraction = Fraction(1),
     rotation: int = 0,
+    scales: Sequence[int] = SCALES,
 ) -> SizePlan:
     """Choose the network's factor and the size of the output.
 
@@ -72,17 +84,19 @@ def plan_size(
     Args:
         width: of the input as it is stored.
         height: of the input as it is stored.
-        scale: 2, 3 or 4; 2 where neither this nor ``to`` is given.
+        scale: one of ``scales``; :func:`default_scale` where neither this nor ``to`` is given.
         to: ``"720p"``, ``"1080p"``, ``"1440p"``, ``"2160p"`` or ``"WxH"``.
         sample_aspect_ratio: of the input.
         rotation: degrees by which a player turns the picture.
+        scales: that the network can enlarge by; for ``to`` the next larger one is chosen.
 
     Raises:
-        ConfigError: both or neither are possible, the size is smaller than the input, or more than four times it.
+        ConfigError: both or neither are possible, the size is smaller than the input, or larger than the largest scale
+            makes it.
     """
-    label = size_label(scale, to)
+    label = size_label(scale, to, scales=scales)
     if to is None:
-        factor = scale or SCALES[0]
+        factor = scale or default_scale(scales)
         size = width * factor, height * factor
         return SizePlan(
             scale=factor, width=size[0], height=size[1], sample_aspect_ratio=sample_aspect_ratio, label=label
@@ -94,7 +108,7 @@ def plan_size(
     else:
         target = asked[::-1] if rotation % 180 else asked
         aspect = sample_aspect_ratio * Fraction(width * target[1], height * target[0])
-    factor = _factor(width, height, *target, to=to)
+    factor = _factor(width, height, *target, to=to, scales=scales)
     return SizePlan(
         scale=factor,
         width=target[0],
@@ -124,16 +138,16 @@ def _even(length: float) -> int:
     return 2 * round(length / 2)
 
 
-def _factor(width: int, height: int, to_width: int, to_height: int, *, to: str) -> int:
+def _factor(width: int, height: int, to_width: int, to_height: int, *, to: str, scales: Sequence[int]) -> int:
     if to_width < width or to_height < height:
         raise ConfigError(
             f"got --to {to}, which is {to_width}×{to_height} and smaller than the input's {width}×{height}; "
             f"ask for more, or use --scale"
         )
-    for scale in SCALES:
+    for scale in sorted(scales):
         if to_width <= scale * width and to_height <= scale * height:
             return scale
-    most = SCALES[-1]
+    most = max(scales)
     raise ConfigError(
         f"got --to {to}, which is {to_width}×{to_height} and more than {most} times the input's {width}×{height}; "
         f"allowed is up to {most * width}×{most * height}"

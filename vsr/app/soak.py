@@ -30,7 +30,7 @@ from streams.sources.backoff import Backoff
 from streams.sources.connection import Sign, Traits
 from streams.sources.live import LiveSource
 from vsr.app.live import LiveOptions, LiveSession, LiveStatus
-from vsr.app.outputs import Feed, open_outputs
+from vsr.app.live_ends import Feed, open_outputs
 
 log = logging.getLogger(__name__)
 

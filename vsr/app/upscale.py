@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -12,10 +13,11 @@ from vsr.app.console import Console, message_of
 from vsr.app.exit_codes import ExitCode, exit_code_of
 from vsr.app.inputs import Task, did_you_mean, parse_seconds, plan_tasks
 from vsr.app.interrupts import stop_on_signals
+from vsr.app.networks import select_network
 from vsr.app.progress import progress_bar
 from vsr.app.sizes import size_label
 from vsr.app.summary import summary_of
-from vsr.errors import ConfigError, UnknownModelError
+from vsr.errors import ConfigError
 
 _SIZE, _PART, _ENCODER = "How large", "Which part", "How it is encoded"
 _NETWORK, _PICTURE, _OUTPUT = "How it is computed", "How the input is read", "What is said"
@@ -33,14 +35,30 @@ def upscale(
             "--output", "-o", metavar="OUT|DIR", help="A .mp4, .mov, .mkv or .webm file; a folder for several inputs."
         ),
     ],
-    model: Annotated[str, typer.Option(help="The network; see 'vsr models'.", rich_help_panel=_SIZE)] = "ecbsr",
-    scale: Annotated[int | None, typer.Option(help="2 (the default), 3 or 4.", rich_help_panel=_SIZE)] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The network, ecbsr if none is named; see 'vsr models'.", rich_help_panel=_SIZE),
+    ] = None,
+    scale: Annotated[
+        int | None,
+        typer.Option(help="2 (the default where the network has it), 3 or 4.", rich_help_panel=_SIZE),
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
             help="In place of --scale: 720p, 1080p, 1440p, 2160p (the shorter side as seen) or WIDTHxHEIGHT.",
             rich_help_panel=_SIZE,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights of yours; they say which network and scale.", rich_help_panel=_SIZE),
+    ] = None,
+    blend: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1", help="srgan, esrgan: how much texture is painted; 1 for all.", rich_help_panel=_SIZE
         ),
     ] = None,
     start: Annotated[
@@ -111,17 +129,22 @@ def upscale(
     vsr upscale in.mov -o out.mp4 --start 1:30 --duration 10
     vsr upscale holiday/ *.avi -o larger/ --scale 3   many
     vsr upscale in.mp4 -o out.mp4 --codec h265 --crf 18 --preset slow
+    vsr upscale in.mp4 -o out.mp4 --model esrgan --blend 0.7
     vsr upscale in.mp4 -o out.mp4 --json | jq .fps
     """
     console: Console = context.obj
     console.debug, console.quiet, console.verbose = debug or console.debug, quiet, verbose
     console.as_json = as_json
     console.start_logging()
-    tasks = plan_tasks(inputs, output=output, label=size_label(scale, to))
+    size_label(scale, to)
+    selection = select_network(model, scale=scale, to=to, weights=weights, blend=blend)
+    tasks = plan_tasks(inputs, output=output, label=size_label(scale, to, scales=selection.scales))
     options: dict[str, Any] = {
         "model": model,
         "scale": scale,
         "to": to,
+        "weights": weights,
+        "blend": blend,
         "start_seconds": parse_seconds(start),
         "duration_seconds": None if duration is None else _parse_duration(duration),
         "max_frames": sample,
@@ -191,18 +214,13 @@ def _upscale_one(task: Task, options: dict[str, Any]) -> Any:
         raise Cancelled("before anything was written")
     try:
         return upscale_video(task.source, task.target, **options)
-    except UnknownModelError as error:
-        from vsr import list_models
-
-        raise UnknownModelError(f"{error}{_suggestion(options['model'], list_models())}") from error
     except UnsupportedStreamError as error:
         from streams.sinks.encoders import ALIASES, ENCODERS
 
-        raise UnsupportedStreamError(f"{error}{_suggestion(options['codec'], [*ENCODERS, *ALIASES])}") from error
-
-
-def _suggestion(name: str | None, names: Sequence[str]) -> str:
-    return "" if name is None or name.lower() in names else did_you_mean(name, names)
+        name, names = options["codec"], [*ENCODERS, *ALIASES]
+        if name is None or name.lower() in names:
+            raise
+        raise UnsupportedStreamError(f"{error}{did_you_mean(name, names)}") from error
 
 
 def _failure(task: Task, error: BaseException) -> dict[str, Any]:

@@ -25,7 +25,9 @@ class Choice:
     reason: str
 
 
-def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = False, trained: bool = True) -> Choice:
+def choose(
+    device: str = "auto", precision: str = "auto", *, has_int8: bool = False, trained: bool = True, channels: int = 1
+) -> Choice:
     """Settle ``"auto"`` for this machine.
 
     Args:
@@ -34,6 +36,7 @@ def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = Fa
         precision: one of :data:`PRECISIONS`.
         has_int8: whether 8-bit weights of the network exist.
         trained: whether the network has weights at all; interpolation has not, and is done in fp32 alone.
+        channels: of the network.
 
     Raises:
         DeviceError: a name that does not exist, a device that is not here, or a precision that it cannot do.
@@ -48,6 +51,9 @@ def choose(device: str = "auto", precision: str = "auto", *, has_int8: bool = Fa
         allowed = ("fp16", "fp32", "bf16")
     elif place == "openvino":
         allowed = ("int8",) * has_int8 + ("bf16",) * ("BF16" in openvino_capabilities()) + ("fp32",)
+        if channels == 3:
+            # The picture itself runs through these networks, and eight bits of mantissa show as steps in a sky.
+            allowed = ("fp32", *(each for each in allowed if each != "fp32"))
     else:
         allowed = ("fp32", "bf16") + ("int8",) * has_int8
     if precision == "auto":
@@ -66,9 +72,12 @@ _PRECISION_REASONS = {
 
 
 def make_backend(choice: Choice, *, threads: int = 0, latency: bool = False) -> Backend:
-    """Open what was chosen; ``threads`` 0 uses every core that this process may use.
+    """Open what was chosen.
 
-    With ``latency`` all cores work on one picture after the other, where the backend can choose.
+    Args:
+        choice: of :func:`choose`.
+        threads: CPU cores to use; 0 for every one that this process may use.
+        latency: all of them on one picture after the other, in place of one picture per core.
     """
     if choice.device == "openvino":
         from vsr.backends.openvino import OpenVINOBackend

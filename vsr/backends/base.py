@@ -1,6 +1,7 @@
 """What runs a network promises: planes of whole numbers in, larger planes of whole numbers out.
 
-The meaning of the numbers (:class:`Numbers`) is compiled into the program, so that nothing outside touches a float.
+The meaning of the numbers (:class:`Numbers`) is compiled into a :class:`Runner`, so that nothing outside touches a
+float. Networks on RGB, whose pictures are converted first, are run on floats as they are: a :class:`Program`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from vsr.models.base import Network
 
 Plane: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Planes: TypeAlias = tuple[Plane, ...]
+"""A picture: (Y,), or (Y, U, V)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,20 @@ class Runner(Protocol):
         ...
 
 
+class Program(Protocol):
+    """A network made ready for floats; used by one thread.
+
+    Attributes:
+        device: where its input has to lie and its output will.
+    """
+
+    device: torch.device
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """float32 N×C×H×W to float32 N×C×rH×rW, not clamped; finished, or in the order of the device's work."""
+        ...
+
+
 class Backend(Protocol):
     """Somewhere that networks can run.
 
@@ -80,7 +99,11 @@ class Backend(Protocol):
     in_flight: int
 
     def runner(self, network: Network, numbers: Numbers) -> Runner:
-        """Make a network of one channel ready."""
+        """Make a network of one channel ready for planes."""
+        ...
+
+    def program(self, network: Network) -> Program:
+        """Make a network ready for floats."""
         ...
 
 

@@ -11,15 +11,17 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vsr.backends.base import Job, Numbers, Plane, Runner, usable_cores
+from vsr.backends.base import Job, Numbers, Plane, Program, Runner, usable_cores
 from vsr.backends.quiet import load_openvino
 from vsr.models.base import Network, SubpixelNetwork
+
+Shape: TypeAlias = tuple[int, int, int, int]
 
 _SHAPES_KEPT = 8
 
@@ -46,19 +48,24 @@ class OpenVINOBackend:
         }
 
     def runner(self, network: Network, numbers: Numbers) -> Runner:
-        """Make a network of one channel ready."""
+        """Make a network of one channel ready for planes."""
         return _OpenVINORunner(self, network, numbers)
 
-    def compile(self, network: Network, numbers: Numbers, shape: tuple[int, int, int, int]) -> Any:
-        """Build and compile the graph for one shape N×1×H×W."""
-        return self.core.compile_model(_graph(network, numbers, shape), "CPU", self.settings)
+    def program(self, network: Network) -> Program:
+        """Make a network ready for floats."""
+        return _OpenVINOProgram(self, network)
+
+    def compile(self, network: Network, numbers: Numbers | None, shape: Shape) -> Any:
+        """Build and compile the graph for one shape N×C×H×W; between floats where ``numbers`` is None."""
+        graph = _converted(network, shape) if numbers is None else _graph(network, numbers, shape)
+        return self.core.compile_model(graph, "CPU", self.settings)
 
 
-def _graph(network: Network, numbers: Numbers, shape: tuple[int, int, int, int]) -> Any:
+def _graph(network: Network, numbers: Numbers, shape: Shape) -> Any:
     """The network between whole numbers and whole numbers."""
     openvino = load_openvino()
     opset13 = openvino.opset13
-    model = _converted(network, shape)
+    model = _converted(_Subpixels(network) if isinstance(network, SubpixelNetwork) else network, shape)
     kind = np.dtype(numbers.dtype).name
     pre = openvino.preprocess.PrePostProcessor(model)
     pre.input().tensor().set_element_type(openvino.Type(np.dtype(_input_type(numbers))))
@@ -77,13 +84,12 @@ def _graph(network: Network, numbers: Numbers, shape: tuple[int, int, int, int])
     return openvino.Model([opset13.result(y)], model.get_parameters(), "planes")
 
 
-def _converted(network: Network, shape: tuple[int, int, int, int]) -> Any:
+def _converted(body: nn.Module, shape: Shape) -> Any:
     openvino = load_openvino()
-    body = _Subpixels(network) if isinstance(network, SubpixelNetwork) else network
     with warnings.catch_warnings():
         # OpenVINO reads a trace of the network, and PyTorch warns of each that traces are going away.
         warnings.simplefilter("ignore")
-        example = torch.zeros(1, 1, 16, 16)
+        example = torch.zeros(1, shape[1], 16, 16)
         return openvino.convert_model(body, example_input=example, input=[openvino.PartialShape(list(shape))])
 
 
@@ -98,7 +104,7 @@ class _Subpixels(nn.Module):
         return self.network.subpixels(x)
 
 
-def _shuffle(y: Any, shape: tuple[int, int, int, int], r: int) -> Any:
+def _shuffle(y: Any, shape: Shape, r: int) -> Any:
     opset13 = load_openvino().opset13
     count, _, rows, columns = shape
     y = opset13.reshape(y, np.array([count, r, r, rows, columns]), special_zero=False)
@@ -111,28 +117,50 @@ def _input_type(numbers: Numbers) -> type[np.uint8] | type[np.float32]:
     return np.uint8 if numbers.bit_depth == 8 else np.float32
 
 
-class _OpenVINORunner:
-    def __init__(self, backend: OpenVINOBackend, network: Network, numbers: Numbers) -> None:
+class _Graphs:
+    """The compiled graphs of one network, the latest few, each with its pool of requests that are free."""
+
+    def __init__(self, backend: OpenVINOBackend, network: Network, numbers: Numbers | None) -> None:
         self.backend, self.network, self.numbers = backend, network, numbers
-        self.compiled: OrderedDict[tuple[int, int, int, int], tuple[Any, list[Any]]] = OrderedDict()
+        self.compiled: OrderedDict[Shape, tuple[Any, list[Any]]] = OrderedDict()
 
-    def submit(self, planes: Sequence[Plane]) -> Job:
-        """Start one request for all planes; when the pool is empty a new request joins it."""
-        batch = np.stack(planes, dtype=_input_type(self.numbers), casting="safe")[:, None]
-        compiled, free = self._compiled(batch.shape)
-        request = free.pop() if free else compiled.create_infer_request()
-        request.start_async([batch], share_inputs=True)
-        return _Request(request, batch, free)
-
-    def _compiled(self, shape: Any) -> tuple[Any, list[Any]]:
-        entry = self.compiled.get(shape)
-        if entry is None:
-            entry = (self.backend.compile(self.network, self.numbers, shape), [])
-            self.compiled[shape] = entry
+    def request(self, shape: Shape) -> tuple[Any, list[Any]]:
+        """A request for a shape, and the pool that it goes back to."""
+        if shape not in self.compiled:
+            self.compiled[shape] = (self.backend.compile(self.network, self.numbers, shape), [])
             while len(self.compiled) > _SHAPES_KEPT:
                 self.compiled.popitem(last=False)
         self.compiled.move_to_end(shape)
-        return entry
+        compiled, free = self.compiled[shape]
+        return (free.pop() if free else compiled.create_infer_request()), free
+
+
+class _OpenVINOProgram:
+    device = torch.device("cpu")
+
+    def __init__(self, backend: OpenVINOBackend, network: Network) -> None:
+        self.graphs = _Graphs(backend, network, None)
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        batch = x.contiguous().numpy()
+        request, free = self.graphs.request(batch.shape)
+        request.infer([batch], share_inputs=True)
+        result = torch.from_numpy(np.array(request.get_output_tensor(0).data))
+        free.append(request)
+        return result
+
+
+class _OpenVINORunner:
+    def __init__(self, backend: OpenVINOBackend, network: Network, numbers: Numbers) -> None:
+        self.graphs = _Graphs(backend, network, numbers)
+
+    def submit(self, planes: Sequence[Plane]) -> Job:
+        """Start one request for all planes; when the pool is empty a new request joins it."""
+        assert self.graphs.numbers is not None
+        batch: Any = np.stack(planes, dtype=_input_type(self.graphs.numbers), casting="safe")[:, None]
+        request, free = self.graphs.request(batch.shape)
+        request.start_async([batch], share_inputs=True)
+        return _Request(request, batch, free)
 
 
 @dataclass(slots=True)

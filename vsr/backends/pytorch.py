@@ -28,47 +28,57 @@ class TorchBackend:
         self.name = f"PyTorch on {device}"
 
     def runner(self, network: Network, numbers: Numbers) -> Runner:
-        """Make a network of one channel ready."""
-        return _TorchRunner(_Planes(network, numbers, _TYPES[self.precision]), numbers, self.device)
+        """Make a network of one channel ready for planes."""
+        return _TorchRunner(self.program(network), numbers)
+
+    def program(self, network: Network) -> TorchProgram:
+        """Make a network ready for floats."""
+        return TorchProgram(network, self.device, _TYPES[self.precision])
 
 
-class _Planes(nn.Module):
-    """Whole numbers to whole numbers through a network that works on floats.
+class TorchProgram:
+    """A copy of a network on a device.
 
     Below fp32 only the convolutions are computed in fewer bits: what a network adds to them, the identity above all,
-    and the numbers around it stay fp32, for sixteen bits of float do not hold ten bits of luma.
+    stays fp32 where it can, for sixteen bits of float do not hold ten bits of luma.
     """
 
-    def __init__(self, network: Network, numbers: Numbers, kind: torch.dtype) -> None:
-        super().__init__()
-        self.network = copy.deepcopy(network)
-        self.kind = kind
-        self.numbers = numbers
+    def __init__(self, network: Network, device: torch.device, kind: torch.dtype) -> None:
+        copied = copy.deepcopy(network)
+        self.network: nn.Module = copied.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.device, self.kind = device, kind
 
-    def forward(self, x: Tensor) -> Tensor:
-        """N×1×H×W float32 numbers to N×1×rH×rW float32 numbers, rounded and clamped."""
-        numbers = self.numbers
-        with torch.autocast(x.device.type, dtype=self.kind, enabled=self.kind != torch.float32):
-            y: Tensor = self.network(x * numbers.gain + numbers.offset).float()
-        return ((y - numbers.offset) / numbers.gain).round_().clamp_(0, numbers.peak)
+    @torch.inference_mode()
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """float32 N×C×H×W to float32 N×C×rH×rW."""
+        y = self._run(x)
+        if self.kind != torch.float32 and not torch.isfinite(y).all():
+            # Some GPUs overflow in half precision, which would show as black frames.
+            log.warning("%s overflowed on %s; going on in fp32", self.kind, self.device)
+            self.kind = torch.float32
+            y = self._run(x)
+        return y
+
+    def _run(self, x: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, dtype=self.kind, enabled=self.kind != torch.float32):
+            y: Tensor = self.network(x)
+        return y.float()
 
 
 class _TorchRunner:
-    def __init__(self, program: _Planes, numbers: Numbers, device: torch.device) -> None:
-        self.program = program.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self.numbers, self.device = numbers, device
+    """Whole numbers to whole numbers through a program on floats."""
+
+    def __init__(self, program: TorchProgram, numbers: Numbers) -> None:
+        self.program, self.numbers = program, numbers
 
     @torch.inference_mode()
     def submit(self, planes: Sequence[Plane]) -> Job:
         """Run the planes as one batch; finished when it returns."""
-        batch = torch.from_numpy(np.stack(planes)).to(self.device).unsqueeze(1)
-        out = self.program(batch.float()).squeeze(1)
-        if self.program.kind != torch.float32 and not torch.isfinite(out).all():
-            # Some GPUs overflow in half precision, which would show as black frames.
-            log.warning("%s overflowed on %s; going on in fp32", self.program.kind, self.device)
-            self.program.kind = torch.float32
-            out = self.program(batch.float()).squeeze(1)
+        numbers = self.numbers
+        batch = torch.from_numpy(np.stack(planes)).to(self.program.device).unsqueeze(1).float()
+        y = self.program(batch * numbers.gain + numbers.offset).squeeze(1)
+        out = ((y - numbers.offset) / numbers.gain).round_().clamp_(0, numbers.peak)
         # torch.uint16 knows few operations; int32 carries the numbers to NumPy.
-        kind = torch.uint8 if self.numbers.bit_depth == 8 else torch.int32
+        kind = torch.uint8 if numbers.bit_depth == 8 else torch.int32
         result = out.to(kind).cpu().numpy()
-        return Done(list(result.astype(self.numbers.dtype, copy=False)))
+        return Done(list(result.astype(numbers.dtype, copy=False)))

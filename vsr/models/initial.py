@@ -29,7 +29,7 @@ def hand_on(conv: nn.Conv2d, channels: int, *, spread: int = 1) -> None:
 
 @torch.no_grad()
 def smooth(conv: nn.Conv2d, channels: int, *, width: int) -> None:
-    """Make a convolution hand its first inputs on, each averaged over ``width`` samples, and little else into those.
+    """Make a convolution hand its first inputs on, each averaged over ``width`` samples, and nothing else into those.
 
     Behind repeated samples that is linear interpolation.
 
@@ -43,8 +43,7 @@ def smooth(conv: nn.Conv2d, channels: int, *, width: int) -> None:
     # Half of a sample at each end where the width is even, so that the picture does not move.
     line = (width / 2 + 0.5 - distance).clamp(0, 1)
     line /= line.sum()
-    conv.weight[:channels] *= 0.1
-    conv.weight[:channels, :channels] = 0
+    conv.weight[:channels] = 0
     for channel in range(channels):
         conv.weight[channel, channel] = line[:, None] * line
     if conv.bias is not None:

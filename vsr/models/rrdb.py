@@ -66,9 +66,10 @@ class RRDBNet(Network):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as linear interpolation, nearly: the blocks are silent, the first channels hand the picture on."""
+        """Start as linear interpolation: the blocks are silent, and the first channels hand the picture on."""
         hand_on(self.conv_first, 3)
-        nn.init.zeros_(self.conv_body.weight)
+        for parameter in self.conv_body.parameters():
+            nn.init.zeros_(parameter)
         hand_on(self.conv_hr, 3)
         for conv in self._upsampling():
             smooth(conv, 3, width=2)

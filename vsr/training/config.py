@@ -6,13 +6,14 @@ import dataclasses
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from vsr.errors import ConfigError
+from vsr.training.degradation import DegradationConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +36,16 @@ class ModelConfig:
 class DataConfig:
     """Which pictures, and how patches are cut from them.
 
-    ``folder`` is searched with its sub-folders. Every ``holdout_every``-th picture is kept for validation and never
-    trained on. ``patch`` is the side in low-resolution samples. Of ``candidates`` random places the one with the most
-    detail is taken.
+    ``folder`` is searched with its sub-folders; of data sets that come in parts the right ones are taken (see
+    :mod:`vsr.training.folders`), with ``with_val`` also the part ``val``. All pictures in ``validation`` are kept for
+    validation and never trained on; where none are given or come with the set, every ``holdout_every``-th is.
+    ``patch`` is the side in low-resolution samples. Of ``candidates`` random places the one with the most detail is
+    taken.
     """
 
     folder: str = ""
+    validation: str | None = None
+    with_val: bool = False
     holdout_every: int = 50
     patch: int = 32
     batch: int = 16
@@ -54,6 +59,9 @@ class OptimConfig:
     ``loss`` is ``"l1"``, ``"mse"`` or ``"charbonnier"``; for the last ``final_fraction`` of the steps ``final_loss``.
     ``ema`` is the decay of the averaged weights, which are the ones evaluated and kept. ``patience`` counts epochs
     without a better validation PSNR before the run ends early; 0 never does. ``clip`` bounds the gradient's norm.
+    ``minutes`` lowers ``steps`` to what fits into that time, as measured on the way; 0 takes as long as it takes.
+    ``precision`` is that of the layers: ``"fp32"``, ``"bf16"`` (weights and loss stay fp32), or ``"auto"``, which is
+    bf16 on a CUDA device that has it.
     """
 
     steps: int = 100_000
@@ -67,6 +75,8 @@ class OptimConfig:
     ema: float = 0.999
     clip: float = 1.0
     patience: int = 0
+    minutes: float = 0.0
+    precision: str = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,15 +108,25 @@ class GanConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """One run: its network, data, optimisation, and the folder ``out`` that takes all it writes."""
+    """One run: its network, data, optimisation, and the folder ``out`` that takes all it writes.
+
+    ``sample_every`` and ``checkpoint_every`` count epochs between sample pictures and between checkpoints that are
+    kept; 0 makes none. ``compile`` runs the network through ``torch.compile``. ``deterministic`` keeps CUDA from
+    choosing its kernels by speed. ``tensorboard`` writes its event files beside everything else.
+    """
 
     out: str = "runs/unnamed"
     seed: int = 1
     device: str = "auto"
     threads: int = 0
+    compile: bool = False
+    deterministic: bool = False
     sample_every: int = 10
+    checkpoint_every: int = 0
+    tensorboard: bool = False
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    degradation: DegradationConfig = field(default_factory=DegradationConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     gan: GanConfig = field(default_factory=GanConfig)
 
@@ -173,18 +193,33 @@ def build(kind: type[T], tree: Mapping[str, Any], *, where: str) -> T:
 
 
 def _convert(hint: Any, value: Any, *, where: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is a section, got {value!r}")
-        return build(typing.cast(type, hint), value, where=where)
-    if typing.get_origin(hint) is dict:
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} is a section, got {value!r}")
-        return dict(value)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in allowed and type(value) is int:
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for kind in kinds:
+        if dataclasses.is_dataclass(kind) and value is not None:
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where} is a section, got {value!r}")
+            return build(typing.cast(type, kind), value, where=where)
+        if typing.get_origin(kind) is dict:
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where} is a section, got {value!r}")
+            return dict(value)
+        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+            return _convert_all(typing.get_args(kind), value, where=where)
+    if float in kinds and type(value) is int:
         value = float(value)
-    if type(value) not in allowed:
-        names = ", ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+    if type(value) not in kinds:
+        names = ", ".join(_name(kind) for kind in kinds)
         raise ConfigError(f"{where} takes {names}, got {value!r}")
     return value
+
+
+def _convert_all(kinds: Sequence[Any], values: Sequence[Any], *, where: str) -> tuple[Any, ...]:
+    if len(values) != len(kinds):
+        raise ConfigError(f"{where} takes [{', '.join(map(_name, kinds))}], got {list(values)!r}")
+    return tuple(_convert(kind, value, where=where) for kind, value in zip(kinds, values, strict=True))
+
+
+def _name(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        return f"[{', '.join(map(_name, typing.get_args(kind)))}]"
+    return "nothing" if kind is types.NoneType else kind.__name__

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vsr.errors import ConfigError
 from vsr.training.config import GanConfig, TrainConfig
+from vsr.training.degradation import Compressor
 from vsr.training.discriminator import NORMS, Discriminator, DiscriminatorConfig
 from vsr.training.loop import Trainer, follow, learning_rate
 from vsr.training.losses import ADVERSARIAL, LOSSES, feature_matching
@@ -21,14 +22,14 @@ log = logging.getLogger(__name__)
 M = TypeVar("M", bound=nn.Module)
 
 
-def trainer_for(config: TrainConfig, *, resume: bool = False) -> Trainer:
+def trainer_for(config: TrainConfig, *, resume: bool = False, compressor: Compressor | None = None) -> Trainer:
     """The loop that a recipe asks for: against a discriminator where ``gan.adversarial`` is set, else for PSNR.
 
     Raises:
         ConfigError, DataError: as the trainers do.
     """
     kind = Trainer if config.gan.adversarial == "none" else GANTrainer
-    return kind(config, resume=resume)
+    return kind(config, resume=resume, compressor=compressor)
 
 
 class GANTrainer(Trainer):
@@ -41,6 +42,7 @@ class GANTrainer(Trainer):
     Args:
         config: the recipe; ``gan.adversarial`` is not ``"none"``.
         resume: go on from ``checkpoint.pt`` if there is one.
+        compressor: for recipes that train on compressed video.
 
     Raises:
         ConfigError: an impossible setting, a checkpoint of another recipe, or, while it runs, a loss of NaN.
@@ -48,11 +50,11 @@ class GANTrainer(Trainer):
         WeightsError: those of VGG19 or of ``model.init`` cannot be used.
     """
 
-    def __init__(self, config: TrainConfig, *, resume: bool = False) -> None:
+    def __init__(self, config: TrainConfig, *, resume: bool = False, compressor: Compressor | None = None) -> None:
         _check(config.gan)
         if config.model.init is None:
             log.warning("the network starts from nothing; model.init should be weights trained for PSNR")
-        super().__init__(config, resume=resume)
+        super().__init__(config, resume=resume, compressor=compressor)
 
     def _prepare(self) -> None:
         gan = self.config.gan
@@ -73,11 +75,11 @@ class GANTrainer(Trainer):
         low, high = self.patches.sample(self.config.data.batch, self.generator)
         if self.step < self.config.gan.warmup_steps:
             with torch.no_grad():
-                made = self.network(low)
+                made = self._made(low)
             seen = self._judge_step(made, high)
             self.step += 1
             return seen
-        made = self.network(low)
+        made = self._made(low)
         seen = self._judge_step(made.detach(), high)
         # Only the network learns from here on: no gradient of the judge's own weights is worth its time.
         self.judge.requires_grad_(False)
@@ -91,7 +93,9 @@ class GANTrainer(Trainer):
         config = self.config
         optim = dataclasses.replace(config.optim, rate=config.gan.discriminator_rate)
         rate = learning_rate(self.step, dataclasses.replace(config, optim=optim))
-        real, fake = self.judge(high), self.judge(made)
+        with self._autocast():
+            real, fake = self.judge(high), self.judge(made)
+        real, fake = real.float(), fake.float()
         loss = self.game.discriminator(real, fake)
         follow(loss, self.judge_optimizer, rate=rate, clip=optim.clip)
         on_real, on_fake = self.game.beliefs(real.detach(), fake.detach())
@@ -100,19 +104,22 @@ class GANTrainer(Trainer):
     def _parts(self, made: Tensor, high: Tensor) -> dict[str, Tensor]:
         """What the network's loss is the sum of, each with its weight."""
         gan = self.config.gan
-        with torch.no_grad():
-            true_features, real = self.judge.features(high)
-        made_features, fake = self.judge.features(made)
+        with self._autocast():
+            with torch.no_grad():
+                true_features, real = self.judge.features(high)
+            made_features, fake = self.judge.features(made)
         parts = {
             "pixel": gan.pixel_weight * self._pixel_loss(made, high),
-            "adversarial": gan.adversarial_weight * self.game.generator(real, fake),
+            "adversarial": gan.adversarial_weight * self.game.generator(real.float(), fake.float()),
         }
         if gan.feature_weight:
             parts["matching"] = gan.feature_weight * feature_matching(true_features, made_features)
         if self.vgg is not None:
-            with torch.no_grad():
-                content = self.vgg(high)
-            parts["vgg"] = gan.vgg_weight * LOSSES[gan.vgg_loss](self.vgg(made), content)
+            with self._autocast():
+                with torch.no_grad():
+                    content = self.vgg(high)
+                made_content = self.vgg(made)
+            parts["vgg"] = gan.vgg_weight * LOSSES[gan.vgg_loss](made_content.float(), content.float())
         return parts
 
     def _better(self, value: float) -> bool:

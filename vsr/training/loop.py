@@ -4,102 +4,150 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 import logging
 import math
-import pickle
+import time
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from vsr.errors import ConfigError, DataError
 from vsr.metrics import psnr
-from vsr.models import build_network, model_spec
+from vsr.models import build_network
 from vsr.models.base import Network
 from vsr.models.quantized import calibrate, quantize
-from vsr.pairs import Pair, find_images, load_pairs, luma_of, to_image, to_tensor
+from vsr.pairs import Pair, luma_of, to_image, to_tensor
+from vsr.training.acceleration import Forward, autocast, compiled, device_for, uses_bf16
+from vsr.training.budget import Budget
+from vsr.training.checkpoints import BEST, CHECKPOINT, DONE, HISTORY, LAST, RunFolder
+from vsr.training.checks import check
 from vsr.training.config import TrainConfig
 from vsr.training.data import Patches
+from vsr.training.degradation import Compressor
+from vsr.training.folders import find_sources
+from vsr.training.loading import PairLoader
 from vsr.training.losses import LOSSES
 from vsr.training.samples import sample_grid
+from vsr.training.tensorboard import Board
 from vsr.weights import start_from
+
+__all__ = [
+    "BEST",
+    "CHECKPOINT",
+    "DONE",
+    "HISTORY",
+    "LAST",
+    "Trainer",
+    "exported",
+    "follow",
+    "learning_rate",
+    "validate",
+]
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
-HISTORY = "history.jsonl"
-BEST = "best.safetensors"
+# Steps from the start at which the pace is first measured (those before also choose kernels and compile), and then
+# how often: each time the host waits for the device.
+_FIRST_MARKS = (3, 10)
+_MARK_EVERY = 50
 
 
 class Trainer:
     """One run of a recipe; everything that it writes lies in ``config.out``.
 
     ``checkpoint.pt`` holds all that the run depends on (weights, averages, optimiser, random state, place), so that a
-    resumed run ends with the same bits as one that was never interrupted, on the same machine and number of threads.
+    resumed run ends with the same bits as one that was never interrupted, on the same machine and number of threads;
+    on CUDA with ``deterministic``, and nowhere with ``optim.minutes``, which measures time.
 
     Args:
         config: the recipe.
         resume: go on from ``checkpoint.pt`` if there is one.
+        compressor: for recipes that train on compressed video.
 
     Raises:
         ConfigError: an impossible setting, or a checkpoint of another recipe.
         DataError: the pictures cannot be used.
     """
 
-    def __init__(self, config: TrainConfig, *, resume: bool = False) -> None:
-        _check(config)
-        self.config, self.out = config, Path(config.out)
-        if (self.out / CHECKPOINT).exists() and not resume:
+    def __init__(self, config: TrainConfig, *, resume: bool = False, compressor: Compressor | None = None) -> None:
+        check(config)
+        self.recipe = self.config = config
+        self.out, self.folder = Path(config.out), RunFolder(Path(config.out))
+        if self.folder.begun and not resume:
             raise ConfigError(
                 f"{self.out} holds a run already; go on with it (--resume), or give another folder (--out)"
             )
         if config.threads:
             torch.set_num_threads(config.threads)
-        self.device = torch.device(_device(config.device))
+        self.device = device_for(config.device, deterministic=config.deterministic)
+        self.bf16 = uses_bf16(config.optim.precision, self.device, quantize=config.model.quantize)
         torch.manual_seed(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
-        training, validation = split(find_images(Path(config.data.folder)), config.data.holdout_every)
-        channels = self._build().channels
-        self.validation = list(load_pairs(validation, config.model.scale, channels=channels))
-        if not self.validation:
-            raise DataError(f"every picture kept for validation is too small: {', '.join(map(str, validation[:4]))}")
-        self.patches = Patches(
-            list(load_pairs(_shown(training), config.model.scale, channels=channels)),
-            scale=config.model.scale,
-            patch=config.data.patch,
-            candidates=config.data.candidates,
-            device=self.device,
-        )
+        self.patches, self.validation = self._load(compressor)
         self.network = self._make_network()
         self.average = self._averaged()
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.optim.rate)
+        # On CUDA one kernel for all weights; on the CPU the plain form is as fast.
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=config.optim.rate, fused=self.device.type == "cuda"
+        )
         self.step, self.best, self.stale = 0, -math.inf, 0
+        self.budget = Budget(config.optim.minutes * 60, config.optim.steps)
+        self._forward: Forward = self._compiled() if config.compile else self.network
         self._prepare()
-        self.out.mkdir(parents=True, exist_ok=True)
-        if (self.out / CHECKPOINT).exists():
-            self._restore()
+        if self.folder.begun:
+            self._load_state(self.folder.load_state(config))
+        self.board = Board(self.out, step=self.step) if config.tensorboard else None
 
     def run(self) -> float:
         """Train to the end, or until validation stops getting better; returns the best validation PSNR in dB."""
-        optim = self.config.optim
-        bar = tqdm(total=optim.steps, initial=self.step, disable=None, unit="step", desc=self.out.name)
-        while self.step < optim.steps and not (optim.patience and self.stale >= optim.patience):
-            until = min(optim.steps, (self.step // optim.steps_per_epoch + 1) * optim.steps_per_epoch)
-            seen: dict[str, list[Tensor]] = defaultdict(list)
-            while self.step < until:
-                for name, value in self._train_step().items():
-                    seen[name].append(value)
-                bar.update()
-            self._end_of_epoch({name: float(torch.stack(values).mean()) for name, values in seen.items()}, bar)
-        bar.close()
+        patience = self.config.optim.patience
+        self._begun = self.step
+        with tqdm(total=self._steps, initial=self.step, disable=None, unit="step", desc=self.out.name) as bar:
+            while self.step < self._steps and not (patience and self.stale >= patience):
+                self._end_of_epoch(self._epoch(bar), bar)
+        if self.board is not None:
+            self.board.close()
+        self.folder.save_done({"step": self.step, "psnr": self.best})
         return self.best
+
+    @property
+    def _steps(self) -> int:
+        return self.config.optim.steps
+
+    def _epoch(self, bar: tqdm[Any]) -> dict[str, float]:
+        """Steps up to the next epoch; returns the means of what they report, and how fast they were."""
+        begun, first = time.perf_counter(), self.step
+        boundary = (self.step // self.config.optim.steps_per_epoch + 1) * self.config.optim.steps_per_epoch
+        seen: dict[str, list[Tensor]] = defaultdict(list)
+        while self.step < min(boundary, self._steps):
+            for name, value in self._train_step().items():
+                seen[name].append(value)
+            bar.update()
+            if self.budget.seconds and self._is_mark(self.step - self._begun):
+                self._fit_into_budget(bar)
+        # Only here does the host wait for the device.
+        means = {name: float(torch.stack(values).mean()) for name, values in seen.items()}
+        patches = (self.step - first) * self.config.data.batch
+        return means | {"patches_per_second": patches / (time.perf_counter() - begun)}
+
+    @staticmethod
+    def _is_mark(steps: int) -> bool:
+        return steps in _FIRST_MARKS or steps % _MARK_EVERY == 0
+
+    def _fit_into_budget(self, bar: tqdm[Any]) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self._set_steps(self.budget.mark(self.step))
+        bar.total = self._steps
+
+    def _set_steps(self, steps: int) -> None:
+        """Let the run, and the curve of its rate, end with another step than its recipe says."""
+        self.config = dataclasses.replace(self.config, optim=dataclasses.replace(self.config.optim, steps=steps))
 
     def _prepare(self) -> None:
         """What another kind of training needs beside the network, before a checkpoint is read."""
@@ -107,9 +155,18 @@ class Trainer:
     def _train_step(self) -> dict[str, Tensor]:
         """One more step; returns scalars by name, whose means over an epoch the history keeps, "loss" among them."""
         low, high = self.patches.sample(self.config.data.batch, self.generator)
-        loss = self._pixel_loss(self.network(low), high)
+        loss = self._pixel_loss(self._made(low), high)
         self._descend(loss)
         return {"loss": loss.detach()}
+
+    def _autocast(self) -> Any:
+        """The precision that layers compute in, as a context."""
+        return autocast(self.device, bf16=self.bf16)
+
+    def _made(self, low: Tensor) -> Tensor:
+        """What the network makes of patches, in its precision; fp32 from there on."""
+        with self._autocast():
+            return self._forward(low).float()
 
     def _pixel_loss(self, made: Tensor, high: Tensor) -> Tensor:
         optim = self.config.optim
@@ -124,8 +181,7 @@ class Trainer:
         # Early weights are far off; a decay that grows with the step forgets them.
         decay = min(optim.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - decay)
             for same, buffer in zip(self.average.buffers(), self.network.buffers(), strict=True):
                 same.copy_(buffer)
 
@@ -141,22 +197,57 @@ class Trainer:
         self.stale = 0 if better else self.stale + 1
         rate = learning_rate(self.step, self.config)
         row = {"epoch": epoch, "step": self.step, **means, "psnr": value, "rate": rate}
-        with (self.out / HISTORY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        bar.set_postfix(psnr=f"{value:.3f}")
+        self.folder.add_row(row)
+        bar.set_postfix(psnr=f"{value:.3f}", patches=f"{means['patches_per_second']:.0f}/s")
+        if self.board is not None:
+            self.board.add_row(row)
+        weights = exported(self.average)
+        self.folder.save_weights(LAST, weights)
         if better:
             self.best = value
-            save_file(exported(self.average), self.out / (BEST + ".new"))
-            (self.out / (BEST + ".new")).replace(self.out / BEST)
+            self.folder.save_weights(BEST, weights)
         if self.config.sample_every and epoch % self.config.sample_every == 0:
-            sample_grid(self.average, self.validation[:4], device=self.device).save(
-                self.out / f"sample_{epoch:04d}.png"
-            )
-        self._save()
+            self._show_samples(epoch)
+        if self.step < self._steps and self.budget.seconds:
+            self._fit_into_budget(bar)
+        kept = self.config.checkpoint_every and epoch % self.config.checkpoint_every == 0
+        self.folder.save_state(self._state(), keep_as=epoch if kept else None)
 
     def _better(self, value: float) -> bool:
         """Whether the average is to be kept, at this validation PSNR."""
         return value > self.best
+
+    def _show_samples(self, epoch: int) -> None:
+        picture = sample_grid(self.average, self.validation[:4], device=self.device)
+        picture.save(self.out / f"sample_{epoch:04d}.png")
+        if self.board is not None:
+            self.board.add_picture(picture, step=self.step)
+
+    def _load(self, compressor: Compressor | None) -> tuple[Patches, list[Pair]]:
+        """The pictures: patches to train on, whole pairs to validate with, one of each whatever the versions."""
+        config = self.config
+        training, validation = find_sources(config.data, scale=config.model.scale)
+        loader = PairLoader(
+            scale=config.model.scale,
+            channels=self._build().channels,
+            settings=config.degradation,
+            seed=config.seed,
+            compressor=compressor,
+            threads=config.threads,
+        )
+        once = dataclasses.replace(loader, settings=dataclasses.replace(config.degradation, versions=1))
+        held = once.load(validation, label="validation")
+        if not held:
+            names = ", ".join(str(source.high) for source in validation[:4])
+            raise DataError(f"every picture kept for validation is too small: {names}")
+        patches = Patches(
+            loader.load(training),
+            scale=config.model.scale,
+            patch=config.data.patch,
+            candidates=config.data.candidates,
+            device=self.device,
+        )
+        return patches, held
 
     def _build(self) -> Network:
         model = self.config.model
@@ -173,18 +264,29 @@ class Trainer:
             calibrate(network, low.cpu())
         return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
+    def _compiled(self) -> Forward:
+        data = self.config.data
+        shape = (data.batch, self.network.channels, data.patch, data.patch)
+        return compiled(self.network, torch.zeros(shape, device=self.device), bf16=self.bf16)
+
     def _averaged(self) -> Network:
         return copy.deepcopy(self.network).requires_grad_(False).eval()
 
     def _state(self) -> dict[str, Any]:
         """All that the run depends on."""
         return {
-            "config": dataclasses.asdict(self.config),
+            "config": dataclasses.asdict(self.recipe),
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
-            "place": {"step": self.step, "best": self.best, "stale": self.stale},
+            "place": {
+                "step": self.step,
+                "best": self.best,
+                "stale": self.stale,
+                "steps": self._steps,
+                "spent": (self.budget.counted_steps, self.budget.spent_seconds),
+            },
         }
 
     def _load_state(self, state: dict[str, Any]) -> None:
@@ -194,50 +296,8 @@ class Trainer:
         self.generator.set_state(state["generator"])
         place = state["place"]
         self.step, self.best, self.stale = place["step"], place["best"], place["stale"]
-
-    def _save(self) -> None:
-        temporary = self.out / (CHECKPOINT + ".new")
-        torch.save(self._state(), temporary)
-        temporary.replace(self.out / CHECKPOINT)
-
-    def _restore(self) -> None:
-        path = self.out / CHECKPOINT
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            rows = (self.out / HISTORY).read_text(encoding="utf-8").splitlines()
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-            raise ConfigError(f"cannot resume from {path}, it is damaged; start anew without --resume") from error
-        wanted = dataclasses.asdict(self.config)
-        # A section that came later than the checkpoint is as if it had been left out.
-        earlier = {**dataclasses.asdict(TrainConfig()), **state["config"]}
-        # These say where and how it runs; the rest is what the run is.
-        differing = {key for key in wanted if wanted[key] != earlier[key]} - {
-            "out",
-            "device",
-            "sample_every",
-        }
-        if differing:
-            raise ConfigError(
-                f"{path} was made with other settings ({', '.join(sorted(differing))}); "
-                "give another out folder, or start anew without --resume"
-            )
-        self._load_state(state)
-        kept = [row for row in rows if json.loads(row)["step"] <= self.step]
-        (self.out / HISTORY).write_text("".join(row + "\n" for row in kept), encoding="utf-8")
-        log.info("resumed %s at step %d", self.out, self.step)
-
-
-def split(paths: Sequence[Path], holdout_every: int) -> tuple[list[Path], list[Path]]:
-    """Part pictures into those to train on and those to validate with: every n-th, or the last of a few.
-
-    Raises:
-        DataError: there is only one, and it cannot be both.
-    """
-    if len(paths) < 2:
-        raise DataError(f"got {len(paths)} picture, training needs at least 2: one of them is kept for validation")
-    every = min(holdout_every, len(paths))
-    training = [path for number, path in enumerate(paths, start=1) if number % every]
-    return training, list(paths[every - 1 :: every])
+        self._set_steps(place.get("steps", self._steps))
+        self.budget.counted_steps, self.budget.spent_seconds = place.get("spent", (0, 0.0))
 
 
 def follow(loss: Tensor, optimizer: torch.optim.Optimizer, *, rate: float, clip: float) -> None:
@@ -272,39 +332,3 @@ def validate(network: Network, pairs: list[Pair], device: torch.device) -> float
 def exported(network: Network) -> dict[str, Tensor]:
     """The weights to ship: folded, on the CPU, contiguous."""
     return {name: value.detach().cpu().contiguous() for name, value in network.folded().state_dict().items()}
-
-
-def _shown(paths: Sequence[Path]) -> Sequence[Path]:
-    """The paths, with a bar for people while they are gone through."""
-    bar: Sequence[Path] = tqdm(paths, "pictures", disable=None, leave=False)
-    return bar
-
-
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
-
-
-def _check(config: TrainConfig) -> None:
-    if not model_spec(config.model.name).trained:
-        raise ConfigError(f"got model.name = {config.model.name!r}, which has no weights to train")
-    # An impossible scale is better known before all pictures are read.
-    build_network(config.model.name, scale=config.model.scale, options=config.model.options)
-    kind = config.device.partition(":")[0]
-    if kind not in ("auto", "cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-        raise ConfigError(f"got device = {config.device!r}, allowed are auto, cpu and, where there is one, cuda")
-    for name in (config.optim.loss, config.optim.final_loss):
-        if name not in LOSSES:
-            raise ConfigError(f"got the loss {name!r}, allowed are {', '.join(LOSSES)}")
-    for label, number, least in (
-        ("optim.steps", config.optim.steps, 1),
-        ("optim.steps_per_epoch", config.optim.steps_per_epoch, 1),
-        ("data.batch", config.data.batch, 1),
-        ("data.patch", config.data.patch, 8),
-        ("data.candidates", config.data.candidates, 1),
-        ("data.holdout_every", config.data.holdout_every, 2),
-    ):
-        if number < least:
-            raise ConfigError(f"got {label} = {number}, it must be at least {least}")
-    for label, share in (("optim.ema", config.optim.ema), ("optim.final_fraction", config.optim.final_fraction)):
-        if not 0 <= share <= 1:
-            raise ConfigError(f"got {label} = {share}, it must be within 0 and 1")

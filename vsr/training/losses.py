@@ -99,7 +99,7 @@ def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """
     if not real:
         raise ValueError("got no features to match")
-    parts = [_relative_l1(truth.detach(), made) for truth, made in zip(real, fake, strict=True)]
+    parts = [_relative_l1(truth.detach().float(), made.float()) for truth, made in zip(real, fake, strict=True)]
     return torch.stack(parts).mean()
 
 

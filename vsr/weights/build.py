@@ -18,6 +18,7 @@ from vsr.models.rrdb import RRDBConfig, RRDBNet
 from vsr.models.srcnn import SRCNN, SRCNNConfig, SubpixelSRCNN
 from vsr.models.srresnet import SRResNet, SRResNetConfig
 from vsr.weights.files import count, options_of
+from vsr.weights.schemes import SUPPORTED
 
 State = dict[str, Tensor]
 
@@ -45,7 +46,9 @@ def build(family: str, state: State, *, scale: int | None) -> Built:
     try:
         built = {"chain": _chain, "srresnet": _srresnet, "rrdb": _rrdb}[family](state, scale)
     except KeyError as error:
-        raise WeightsError(f"missing {error.args[0]}") from None
+        raise WeightsError(f"missing {error.args[0]}; supported are {SUPPORTED}") from None
+    except (IndexError, ValueError) as error:
+        raise WeightsError(f"its layers are of no shape that is known ({error}); supported are {SUPPORTED}") from error
     if built.network.scale not in MODELS[built.model].scales:
         raise WeightsError(f"it enlarges ×{built.network.scale}, which {built.model} does not do here")
     return built
@@ -55,9 +58,9 @@ def _chain(state: State, scale: int | None) -> Built:
     numbers = sorted({int(name.split(".")[1]) for name in state})
     weights = [_weight(state, number) for number in numbers]
     if any(weight.ndim != 4 for weight in weights):
-        raise WeightsError("not all of its layers are convolutions")
+        raise WeightsError(f"not all of its layers are convolutions; supported are {SUPPORTED}")
     if any(before.shape[0] != after.shape[1] for before, after in pairwise(weights)):
-        raise WeightsError("its convolutions do not follow one another")
+        raise WeightsError(f"its convolutions do not follow one another; supported are {SUPPORTED}")
     model, network = _chained(weights, scale)
     names = [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | EdgeConv)]
     names = [name for name in names if not name.endswith(".plain")]
@@ -96,7 +99,8 @@ def _chained(weights: list[Tensor], scale: int | None) -> tuple[str, Network]:
         return "espcn-wide", WideESPCN(scale=shuffled, widths=widths)
     if len(sides) >= 3 and set(sides) == {3}:
         return "ecbsr", ECBSR(ECBSRConfig(scale=shuffled, layers=len(sides) - 2, width=widths[0]))
-    raise WeightsError(f"no network of this package has convolutions of {'-'.join(map(str, sides))} in a row")
+    shown = "-".join(map(str, sides))
+    raise WeightsError(f"no network here has convolutions of {shown} in a row; supported are {SUPPORTED}")
 
 
 def _srresnet(state: State, scale: int | None) -> Built:
@@ -122,6 +126,6 @@ def _rrdb(state: State, scale: int | None) -> Built:
     if inputs in (12, 48):
         raise WeightsError("it packs pixels into channels first, as Real-ESRGAN ×2 does, which is not supported")
     if not options_of(state):
-        raise WeightsError("missing body.0.rdb1.conv1.weight")
+        raise WeightsError(f"missing body.0.rdb1.conv1.weight; supported are {SUPPORTED}")
     scale = 4 if "conv_up2.weight" in state else 2
     return Built("rrdb", RRDBNet(RRDBConfig(scale=scale, **options_of(state))), state)

@@ -75,10 +75,7 @@ def load_file_as(model: str, path: Path, *, scale: int) -> Network:
 
 
 def options_of(state: Mapping[str, Tensor]) -> Options:
-    """The options that a deep network of this package was built with, from its tensors; {} where they are of another.
-
-    The defaults are left out of nothing: what stands in the result is all that the shapes tell.
-    """
+    """All options that a deep network of this package was built with, told by its tensors; {} for any other."""
     if "head.0.weight" in state:
         norm = any(name.endswith("running_mean") for name in state)
         width = state["head.0.weight"].shape[0]

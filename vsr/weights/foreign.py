@@ -21,16 +21,15 @@ from vsr.errors import WeightsError
 from vsr.models import MODELS, model_spec
 from vsr.models.base import Network
 from vsr.models.quantized import quantize
-from vsr.weights.adapted import SAME, Adapted
+from vsr.weights.adapted import FULL_LUMA, SAME, Adapted
 from vsr.weights.build import build
 from vsr.weights.files import read_tensors
-from vsr.weights.schemes import OTHERS, SCHEMES, Scheme
+from vsr.weights.schemes import OTHERS, SCHEMES, SUPPORTED, Scheme
 
 log = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 
-SUPPORTED = "SRCNN, sub-pixel SRCNN, ESPCN, ECBSR, SRResNet (SRGAN), RRDBNet (ESRGAN)"
 # Where a training keeps the generator, the averaged weights first.
 _HOLDERS = (
     *("params_ema", "ema", "params", "state_dict", "model_state_dict", "model", "network"),
@@ -64,9 +63,8 @@ def load_any(path: Path, *, model: str | None = None, scale: int | None = None) 
         model_spec(model)
     state = strip(tensors(path))
     scheme = _nearest(state, path)
-    renamed = {scheme.renamed(name) or name: value for name, value in state.items()}
     try:
-        built = build(scheme.family, renamed, scale=scale)
+        built = build(scheme.family, _renamed(scheme, state), scale=scale)
         network = _filled(built.network, built.state)
     except WeightsError as error:
         raise WeightsError(f"{path.name}: {error}") from error
@@ -134,20 +132,23 @@ def _nearest(state: State, path: Path) -> Scheme:
     if len(unexpected) == len(state):
         raise WeightsError(f"{path.name} has no known layers ({_some(unexpected)}); supported are {SUPPORTED}")
     if unexpected:
-        renamed = {scheme.renamed(name) or name: value for name, value in state.items()}
-        raise WeightsError(f"{path.name}: {_closest(scheme, renamed, unexpected)}")
+        raise WeightsError(f"{path.name}: {_closest(scheme, _renamed(scheme, state), unexpected)}")
     return scheme
+
+
+def _renamed(scheme: Scheme, state: State) -> State:
+    """By the names of this package, without what has none."""
+    return {ours: value for name, value in state.items() if (ours := scheme.renamed(name)) is not None}
 
 
 def _closest(scheme: Scheme, state: State, unexpected: list[str]) -> str:
     try:
         built = build(scheme.family, state, scale=2)
     except WeightsError as error:
-        return f"{error}; unexpected {_some(unexpected)}; supported are {SUPPORTED}"
+        return f"unexpected {_some(unexpected)}; {error}"
     missing = sorted(built.network.state_dict().keys() - built.state.keys())
-    return (
-        f"closest is {built.model}; missing {_some(missing)}; unexpected {_some(unexpected)}; supported are {SUPPORTED}"
-    )
+    apart = f"missing {_some(missing)}; unexpected {_some(unexpected)}"
+    return f"closest is {built.model}; {apart}; supported are {SUPPORTED}"
 
 
 def _filled(network: Network, state: State) -> Network:
@@ -173,7 +174,7 @@ def _filled(network: Network, state: State) -> Network:
 
 
 def _adapted(network: Network, scheme: Scheme, found: str) -> Network:
-    if scheme.numbers is not SAME and (network.channels == 3 or scheme.numbers.said == "full-range luma"):
+    if scheme.numbers is FULL_LUMA or (scheme.numbers is not SAME and network.channels == 3):
         log.info("these weights are taken to be trained on %s, by the names of their layers", scheme.numbers.said)
         return Adapted(network, scheme.numbers)
     if found == "espcn" and scheme is not SCHEMES[0]:
@@ -190,7 +191,8 @@ def _check(path: Path, network: Network, *, found: str, model: str | None, scale
 
 
 def _family(model: str) -> str:
-    return {"ecbsr-stream": "ecbsr", "srcnn-955": "srcnn"}.get(model) or MODELS[model].sharpens or model
+    """Models of one architecture go by the name of the first."""
+    return "ecbsr" if model == "ecbsr-stream" else MODELS[model].sharpens or model
 
 
 def _some(names: list[str]) -> str:

@@ -13,6 +13,8 @@ from typing import Literal
 
 from vsr.weights.adapted import FULL_LUMA, IMAGENET, SAME, TANH, YCBCR, Numbers
 
+SUPPORTED = "SRCNN, sub-pixel SRCNN, ESPCN, ECBSR, SRResNet (SRGAN), RRDBNet (ESRGAN)"
+
 _PART = r"(weight|bias)"
 _ANY = r"(\w+)"
 

@@ -108,7 +108,7 @@ def as_entry(info: WeightsInfo) -> dict[str, Any]:
 
 
 def write_index(entries: list[dict[str, Any]]) -> None:
-    """Write ``index.toml``, sorted by model, scale and precision; options and further measures are left out where empty."""
+    """Write ``index.toml``, sorted by model, scale and precision; what is empty and may be is left out."""
     entries = sorted(entries, key=lambda e: (e["model"], e["scale"], e["precision"]))
     text = _HEAD
     for described in entries:

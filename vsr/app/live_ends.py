@@ -1,0 +1,127 @@
+"""The ends of a live run: what it reads from, and all that it writes into, from the words of a command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from streams.errors import SinkError
+from streams.frame import PixelFormat
+from streams.redact import redact
+from streams.sinks import EncoderOptions, FanOut, NullSink, Sink, open_sink
+from streams.sources import Source, SourceInfo, open_source
+from vsr.errors import ConfigError
+
+_RECONNECTING = ("webcam", "/dev/video", "rtsp", "rtmp", "http", "udp:", "tcp:")
+# Windows, and nothing at all, have no segments.
+_WITHOUT_SEGMENTS = ("window:", "null:", "rtsp", "rtmp", "udp:", "tcp:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """What an output is opened for.
+
+    Attributes:
+        info: what is known of the source.
+        width, height: of the frames that will come, in luma samples.
+        format: what their planes hold.
+        sample_aspect_ratio: of the frames.
+        on_quit: to be called when a person at an output wants the run to end.
+    """
+
+    info: SourceInfo
+    width: int
+    height: int
+    format: PixelFormat
+    sample_aspect_ratio: Fraction
+    on_quit: Callable[[], None]
+
+
+def open_live_source(
+    url: str, *, realtime: bool = False, transport: str | None = None, max_retries: int | None = None
+) -> Source:
+    """Open what a live run reads.
+
+    Args:
+        url: as :func:`streams.open_source` takes it.
+        realtime: play a file at its own pace, as if it were live.
+        transport: ``"tcp"``, ``"udp"`` or ``"http"``, for RTSP.
+        max_retries: how often in a row to look for a lost source; None: for ever.
+
+    Raises:
+        ConfigError: an option that this source does not have, or a file without ``realtime``.
+        SourceError: it cannot be opened.
+    """
+    options: dict[str, Any] = {}
+    if transport is not None:
+        if not url.lower().startswith("rtsp"):
+            raise ConfigError(
+                f"got --transport {transport} for {redact(url)}, which is for rtsp:// alone; leave it out"
+            )
+        options["transport"] = transport
+    if max_retries is not None:
+        if not url.lower().startswith(_RECONNECTING):
+            raise ConfigError(f"got --max-retries for {redact(url)}, which is not lost and found again; leave it out")
+        options["max_retries"] = max_retries
+    source = open_source(url, realtime=realtime, **options)
+    if source.info.live or realtime:
+        return source
+    source.close()
+    raise ConfigError(
+        f"{redact(url)} has an end and can wait; give --realtime to play it at its own pace, or use 'vsr upscale'"
+    )
+
+
+def open_outputs(
+    feed: Feed,
+    *,
+    targets: Sequence[str],
+    options: EncoderOptions | None = None,
+    segment_seconds: float | None = None,
+    overwrite: bool = False,
+) -> Sink:
+    """Open everything that a live run writes into, as one sink; none at all only counts.
+
+    Args:
+        feed: what comes.
+        targets: as :func:`streams.open_sink` takes them.
+        options: of the encoders.
+        segment_seconds: of recordings and HLS.
+        overwrite: replace files.
+
+    Raises:
+        SinkError: one of them cannot be opened; those before it are closed again.
+    """
+    if not targets:
+        return NullSink()
+    sinks: list[Sink] = []
+    try:
+        for target in ("window:" if each == "window" else each for each in targets):
+            more: dict[str, Any] = {}
+            if segment_seconds is not None and not target.lower().startswith(_WITHOUT_SEGMENTS):
+                more["segment_seconds"] = segment_seconds
+            if target.startswith("window:"):
+                more["on_quit"] = feed.on_quit
+            sinks.append(_open(target, feed, options=options, overwrite=overwrite, **more))
+    except BaseException:
+        for sink in sinks:
+            sink.abort()
+        raise
+    return FanOut(sinks)
+
+
+def _open(target: str, feed: Feed, **more: Any) -> Sink:
+    if Path(target).is_dir():
+        raise SinkError(f"{target} is a folder; name a file in it, or hls:{target}")
+    return open_sink(
+        target,
+        info=feed.info,
+        width=feed.width,
+        height=feed.height,
+        format=feed.format,
+        sample_aspect_ratio=feed.sample_aspect_ratio,
+        **more,
+    )

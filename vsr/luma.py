@@ -1,0 +1,92 @@
+"""Pictures through a network on luma: chroma takes the way of interpolation, with its siting respected.
+
+That is ESPCN's real-time design: the eye resolves far less colour than light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vsr.backends import Choice, make_backend
+from vsr.backends.base import Backend, Job, Numbers, Planes, Runner
+from vsr.layout import Layout
+from vsr.models.base import Network
+from vsr.models.interpolation import Interpolation
+from vsr.tiles import TiledRunner, tile_side
+
+
+@dataclass(frozen=True, slots=True)
+class _LumaJob:
+    luma: list[Job]
+    chroma: list[Job]
+    chroma_shape: tuple[int, int]
+
+    def result(self) -> list[Planes]:
+        luma = [plane for job in self.luma for plane in job.result()]
+        if not self.chroma:
+            return [(y,) for y in luma]
+        rows, columns = self.chroma_shape
+        pairs = [[plane[:rows, :columns] for plane in job.result()] for job in self.chroma]
+        return [(y, *pair) for y, pair in zip(luma, pairs, strict=True)]
+
+
+class LumaPath:
+    """The way of pictures through a network of one channel.
+
+    Args:
+        network: folded.
+        choice: where it runs.
+        threads: CPU cores to use; 0 for all.
+        tile: largest side of what is worked on at once; None chooses by memory.
+        latency: all cores on one picture after the other.
+    """
+
+    def __init__(
+        self, network: Network, choice: Choice, *, threads: int, tile: int | None, latency: bool = False
+    ) -> None:
+        self.network, self.scale, self.tile = network, network.scale, tile
+        self.backend = make_backend(choice, threads=threads, latency=latency)
+        # One request per picture keeps each core on a picture of its own; a GPU wants them all at once.
+        self._together = choice.device.startswith("cuda")
+        # A float of sixteen bits does not hold ten bits of chroma, and the eye sees the steps in a sky.
+        half = choice.precision in ("bf16", "fp16")
+        exact = replace(choice, precision="fp32")
+        self._chroma_backend = make_backend(exact, threads=threads, latency=latency) if half else self.backend
+        # Runners hold compiled graphs: one for each meaning of numbers, and one for each siting of chroma.
+        self._runners: dict[Numbers | tuple[Numbers, tuple[float, float]], Runner] = {}
+
+    def check(self, layout: Layout) -> None:
+        """Every layout is taken."""
+
+    def submit(self, pictures: Sequence[Planes], *, layout: Layout) -> _LumaJob:
+        """Hand in pictures that were checked; copied before this returns."""
+        chroma: list[Job] = []
+        if layout.subsampling != "gray":
+            runner = self._chroma(Numbers(bit_depth=layout.bit_depth), layout.chroma_shift(self.scale))
+            chroma = [runner.submit(planes[1:]) for planes in pictures]
+        parts = [pictures] if self._together else [[planes] for planes in pictures]
+        runner = self._luma(layout.numbers)
+        luma = [runner.submit([planes[0] for planes in part]) for part in parts]
+        rows, columns = (side * self.scale for side in pictures[0][0].shape)
+        return _LumaJob(luma, chroma, layout.chroma_shape(rows, columns))
+
+    def _luma(self, numbers: Numbers) -> Runner:
+        if numbers not in self._runners:
+            self._runners[numbers] = self._tiled(self.backend, self.network, numbers)
+        return self._runners[numbers]
+
+    def _chroma(self, numbers: Numbers, shift: tuple[float, float]) -> Runner:
+        if (numbers, shift) not in self._runners:
+            network = Interpolation(self.scale, shift=shift)
+            self._runners[numbers, shift] = self._tiled(self._chroma_backend, network, numbers)
+        return self._runners[numbers, shift]
+
+    def _tiled(self, backend: Backend, network: Network, numbers: Numbers) -> Runner:
+        return TiledRunner(
+            backend.runner(network, numbers),
+            scale=self.scale,
+            margin=network.overlap,
+            side=self.tile or tile_side(network),
+            in_flight=self.backend.in_flight,
+        )
