@@ -118,12 +118,12 @@ def test_the_loss_is_the_sum_of_its_weighted_parts(config: TrainConfig) -> None:
 def test_layers_in_16_bit_lose_little(config: TrainConfig) -> None:
     first = []
     for precision in ("fp32", "bf16"):
-        run = replace(with_optim(config, precision=precision, steps=3), out=f"{config.out}-{precision}")
-        GANTrainer(run).run()
-        first.append(history(run)[0])
-    assert first[0]["loss"] != first[1]["loss"]
-    assert first[0]["loss"] == pytest.approx(first[1]["loss"], rel=0.05)
-    assert first[0]["discriminator"] == pytest.approx(first[1]["discriminator"], rel=0.05)
+        run = with_gan(with_optim(config, precision=precision), warmup_steps=0)
+        # Of the first step alone: Adam makes whole steps of the smallest differences.
+        first.append({name: float(value) for name, value in GANTrainer(run)._train_step().items()})
+    for name in ("pixel", "discriminator"):
+        assert first[0][name] != first[1][name]
+        assert first[0][name] == pytest.approx(first[1][name], rel=0.05)
 
 
 def test_the_judge_is_alone_at_first(config: TrainConfig) -> None:
@@ -233,7 +233,7 @@ def test_a_loss_of_nan_ends_the_run_and_keeps_what_was_there(config: TrainConfig
 
 def test_the_recipe_chooses_the_loop(config: TrainConfig) -> None:
     assert type(trainer_for(config)) is GANTrainer
-    assert type(trainer_for(with_gan(config, adversarial="none"))) is Trainer
+    assert type(trainer_for(replace(config, gan=GanConfig()))) is Trainer
 
 
 def test_a_checkpoint_of_another_game_is_refused(config: TrainConfig) -> None:

@@ -73,7 +73,9 @@ def models(context: typer.Context, *, as_json: Json = False, debug: Debug = Fals
         for info in index():
             if info.model == name:
                 figures = ", ".join(f"{test} {value:.2f} dB" for test, value in info.psnr.items())
-                console.say(f"               ×{info.scale} {info.precision}: {figures}; {info.macs} MACs a sample")
+                shape = "".join(f", {option} {value}" for option, value in info.options.items())
+                which = f"×{info.scale} {info.precision}{shape}"
+                console.say(f"               {which}: {figures}; {info.macs} MACs a sample")
     console.give([_as_dict(info) for info in index()])
 
 
