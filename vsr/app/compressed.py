@@ -146,7 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         results += measure(
             path, models=options.models.split(","), crfs=crfs, scale=options.scale, frames=options.frames
         )
-    text = markdown(results, command=f"python -m vsr.app.compressed {options.folder} --crf {options.crf}")
+    chosen = f"--models {options.models} --crf {options.crf} --scale {options.scale} --frames {options.frames}"
+    text = markdown(results, command=f"python -m vsr.app.compressed {options.folder.name} {chosen}")
     if options.markdown:
         options.markdown.write_text(text, encoding="utf-8")
     else:
