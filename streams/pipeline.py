@@ -85,7 +85,7 @@ class Pipeline:
         self._batches = BatchRunner(enhancer, self._outbox.put, batch_size=batch_size, in_flight=in_flight)
         self._decode_watch = Stopwatch()
         self._encode_watch = Stopwatch()
-        self._frames_in = self._frames_out = self._packets = self._stale = 0
+        self._frames_in = self._frames_out = self._packets = self._unwanted = 0
         self._input_rate, self._output_rate = RateMeter(), RateMeter()
         self._latency = LatencyMeter()
         self._started = self._started_monotonic = 0.0
@@ -164,7 +164,7 @@ class Pipeline:
 
     def _dropped(self) -> dict[str, int]:
         return {
-            "decode": self._stale,
+            "decode": self._unwanted,
             "enhance": self._inbox.dropped_frames,
             "encode": self._outbox.dropped_frames,
         }
@@ -205,15 +205,28 @@ class Pipeline:
             try:
                 while not self._finishing and (item := self._read(items)) is not None:
                     if self._is_stale(item):
-                        self._stale += 1
+                        self._unwanted += 1
                         continue
-                    self._inbox.put(item)
+                    if not self._hand_on(item):
+                        return
                     self._leave_if_stopping()
             finally:
                 # On this thread, and now: a generator left half-way would be ended by whichever thread drops it last.
                 close = getattr(items, "close", None)
                 if close is not None:
                     close()
+
+    def _hand_on(self, item: Item) -> bool:
+        """Whether there is a use for more."""
+        try:
+            self._inbox.put(item)
+        except QueueClosed:
+            if self._stopping or not self._finishing:
+                raise
+            # It came while the end was declared: closing the queue would throw away what still waits in it.
+            self._unwanted += isinstance(item, Frame)
+            return False
+        return True
 
     def _read(self, items: Iterator[Item]) -> Item | None:
         with self._decode_watch:

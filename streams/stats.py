@@ -73,7 +73,7 @@ class LiveStats:
         latency: from a frame's arrival until it was written, lately; of sources that tell when a frame arrived.
         total_latency: the same since the run began.
         dropped: frames dropped for newer ones, by the stage that was too slow for them; at ``"decode"`` those that
-            came before the run began.
+            came before the run began, or when it was to end.
         dropped_packets: packets of other streams dropped for newer ones.
         reconnects: how often the source was lost and found again.
         stalls: how often the source fell silent.

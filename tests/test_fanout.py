@@ -272,6 +272,26 @@ def test_a_fault_in_the_sink_ends_it_and_not_the_thread_silently() -> None:
     sink.abort()
 
 
+def test_every_frame_is_counted_as_written_or_lost() -> None:
+    made: list[Stub] = []
+
+    def factory() -> Sink:
+        made.append(Stub(fails_at=0))
+        return made[-1]
+
+    sink = DetachedSink(factory, name="x", queue_size=4, backoff=quickly())
+    until(lambda: sink.write(frames(1)[0]) or len(made) > 5)
+    sink.abort()
+    made.clear()
+    waiting = DetachedSink(factory, name="x", backoff=Backoff(first_seconds=LONG, longest_seconds=LONG))
+    for frame in frames(5):
+        waiting.write(frame)
+    until(lambda: waiting.status()[0].state == "waiting")
+    waiting.abort()
+    assert sink.status()[0].dropped > 5
+    assert waiting.status()[0].dropped == 5
+
+
 def test_closing_what_was_never_reached_says_why() -> None:
     def factory() -> Sink:
         raise SinkError("connection refused")

@@ -459,6 +459,27 @@ def test_finish_while_the_source_is_silent() -> None:
     assert (names(sink.items), sink.calls) == ([0], ["close"])
 
 
+def test_a_frame_that_comes_while_the_end_is_declared_costs_none_of_those_before_it() -> None:
+    class Late(Camera):
+        def items(self) -> Iterator[Item]:
+            yield arriving(0)
+            assert self.told.wait(LONG_SECONDS)
+            yield arriving(1)
+
+    def outlast_the_source(frames: list[Frame]) -> list[Frame]:
+        pipeline.finish()
+        for thread in threading.enumerate():
+            if thread.name == "streams-decode":
+                thread.join(LONG_SECONDS)
+        return frames
+
+    sink = StubSink()
+    pipeline = Pipeline(Late(), StubEnhancer(outlast_the_source), sink, overflow="drop_oldest")
+    report = pipeline.run()
+    assert (names(sink.items), sink.calls) == ([0], ["close"])
+    assert (report.frames_in, report.dropped["decode"]) == (2, 1)
+
+
 def test_finish_of_a_run_that_waits_writes_what_was_read() -> None:
     sink = StubSink()
     pipeline = Pipeline(

@@ -160,6 +160,7 @@ class DetachedSink(Sink):
 
     def _leave(self) -> None:
         self.over.set()
+        self._lost += self._queue.frames
         self._queue.close()
         self._worker.interrupt()
         if not self._worker.finished.wait(_LEAVE_SECONDS):
@@ -181,13 +182,15 @@ class DetachedSink(Sink):
             self._state, self._words = "running", None
             log.info("%s is connected", self._name)
 
+    def lost(self) -> None:
+        """A frame was taken and not written."""
+        self._lost += 1
+
     def wait_after(self, error: StreamError) -> bool:
         """Note a failure and wait until it is time for the next attempt; False if there shall be none."""
-        if self._state == "running":
-            self._lost += 1
-            if monotonic() - self._since >= _STABLE_SECONDS:
-                self._failures = 0
-                self._backoff.reset()
+        if self._state == "running" and monotonic() - self._since >= _STABLE_SECONDS:
+            self._failures = 0
+            self._backoff.reset()
         self._failures += 1
         self._words = redact(error)
         hopeless = isinstance(error, _FINAL) or not isinstance(error, SinkError)
@@ -271,8 +274,14 @@ class _Worker:
         return None
 
     def _write(self, sink: Sink, item: Item) -> None:
-        with self._timed():
-            sink.write(item)
+        try:
+            with self._timed():
+                sink.write(item)
+        except Exception:
+            # One that was replaced left a frame behind that is counted already.
+            if isinstance(item, Frame) and self._is_current():
+                self._owner.lost()
+            raise
         if isinstance(item, Frame) and self._is_current():
             self._owner.written(sink)
 
