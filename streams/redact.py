@@ -11,8 +11,10 @@ E = TypeVar("E", bound=BaseException)
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
 # What follows the host's colon is no port: a password with an unescaped slash, which reaches further.
 _BROKEN_USER_INFO = re.compile(r"(?<=://)[^/?#\s@]*:(?!\d*(?:[/?#\s]|$))\S*@")
+# Written with a slash or two too few it is still a password.
+_BARE_USER_INFO = re.compile(r"(?i)(?<![\w.-])((?:rtsps?|rtmps?|https?|udp|tcp|srt):/?)(?!/)[^/?#\s]*@")
 _SECRET_OPTION = re.compile(
-    r"(?i)([?&;](?:[\w-]*(?:pass|passwd|password|passphrase|pwd|secret|token|key|auth|signature|sig))=)[^&;#\s]*"
+    r"(?i)([?&;](?:[\w-]*(?:pass|passwd|password|passphrase|pwd|secret|token|key|auth|signature|sig))=)[^&;#\s]*(?<!:)"
 )
 _HEADER = re.compile(r"(?i)((?:proxy-)?authorization:\s*\w+\s+)[^\r\n]*")
 
@@ -24,6 +26,7 @@ def redact(text: object) -> str:
     'rtsp://***@10.0.0.7/live?token=***&channel=1'
     """
     shown = _USER_INFO.sub("***@", _BROKEN_USER_INFO.sub("***@", str(text)))
+    shown = _BARE_USER_INFO.sub(r"\1***@", shown)
     return _HEADER.sub(r"\1***", _SECRET_OPTION.sub(r"\1***", shown))
 
 

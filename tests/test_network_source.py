@@ -109,7 +109,8 @@ def test_a_frozen_server_is_noticed_and_left(no_leaks: None, transport: str) -> 
         threading.Timer(1.2, setattr, (server, "frozen", False)).start()
         assert rises(until(frames, is_marked))
         assert source.status.stalls >= 1
-        assert source.status.reconnects == 1
+        # A busy machine may be taken for a frozen one, too.
+        assert source.status.reconnects >= 1
 
 
 def test_a_short_pause_is_none(server: RtspServer, transport: str) -> None:

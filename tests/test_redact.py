@@ -61,3 +61,13 @@ def test_a_filter_redacts_what_a_logger_says(caplog: pytest.LogCaptureFixture) -
         "opening rtsp://***@host/x?token=*** (3 tries)",
         "100% plain",
     ]
+
+
+@pytest.mark.parametrize("slashes", ["", "/"])
+def test_an_address_with_too_few_slashes_shows_no_password(slashes: str) -> None:
+    assert redact(f"got rtsp:{slashes}me:secret@host/live, no host") == f"got rtsp:{slashes}***@host/live, no host"
+
+
+def test_what_is_said_behind_an_address_stays_when_redacted_again() -> None:
+    said = redact("rtsp://host/x?token=abc: connection refused")
+    assert redact(said) == said == "rtsp://host/x?token=***: connection refused"
