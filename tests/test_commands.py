@@ -71,6 +71,7 @@ def test_evaluate_takes_a_file_of_weights(tmp_path: Path, capsys: pytest.Capture
         (["evaluate", "ecbsr", "--all", "--data", "."], 2, "one of the two"),
         (["evaluate", "ecbsr", "--out", "page.md", "--data", "."], 2, "go with --all"),
         (["evaluate", "--all", "--data", "nowhere"], 3, "nowhere"),
+        (["evaluate", "--all", "--weights", "mine.safetensors", "--data", "."], 2, "leave out --weights"),
         (["train", "nothing"], 2, "nothing"),
         (["bench", "--size", "large"], 2, "large"),
     ],

@@ -106,6 +106,15 @@ def test_weights_of_a_file_are_compared_under_its_name() -> None:
     np.testing.assert_array_equal(results[0].pixels, results[1].pixels)
 
 
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    source = next(info.path for info in index() if (info.model, info.scale, info.precision) == ("espcn", 2, "fp32"))
+    paths = [tmp_path / run / "best.safetensors" for run in ("first", "second")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(source.read_bytes())
+    assert list(upscalers(models=[], weights=paths, scale=2, device="torch")) == ["best", "second/best"]
+
+
 def test_refuses() -> None:
     with pytest.raises(DataError, match="64×64"):
         compare_pictures(PHOTO[:63], networks(4), scale=4)

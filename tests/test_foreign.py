@@ -246,6 +246,13 @@ def test_what_is_no_file_of_weights(content: bytes, tmp_path: Path) -> None:
             load_any(saved(nothing, tmp_path))
 
 
+def test_what_is_called_safetensors_and_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"none")
+    with pytest.raises(WeightsError, match=r"cannot read .*weights.safetensors as safetensors"):
+        load_any(path)
+
+
 def cut(state: State, *, leave: str) -> State:
     return {name: value for name, value in state.items() if leave not in name}
 

@@ -211,3 +211,4 @@ def test_the_command_writes_the_page(
     assert f"$ vsr evaluate --all --data {folder.name} --models nearest --limit 1 --out results.md" in text
     assert str(folder.parent) not in text
     assert main([*arguments[:-2], "--out", str(tmp_path / "no" / "results.md")]) == 4
+    assert "nearest ×" not in capsys.readouterr().err

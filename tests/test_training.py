@@ -140,6 +140,15 @@ def test_a_finished_run_resumed_is_finished(config: TrainConfig) -> None:
     assert len(history(config)) == 3
 
 
+def test_a_history_that_was_cut_off_is_gone_on_with(config: TrainConfig) -> None:
+    Trainer(config).run()
+    before = history(config)
+    with (Path(config.out) / HISTORY).open("a", encoding="utf-8") as file:
+        file.write('{"epoch": 4, "st')
+    Trainer(config, resume=True)
+    assert history(config) == before
+
+
 def test_without_resume_an_earlier_run_is_left_alone(config: TrainConfig) -> None:
     Trainer(config).run()
     before = {path.name: path.read_bytes() for path in Path(config.out).iterdir()}
@@ -166,7 +175,7 @@ def test_a_run_that_stands_still_ends_early(config: TrainConfig) -> None:
 
 def test_a_checkpoint_of_another_recipe_is_refused(config: TrainConfig) -> None:
     Trainer(with_optim(config, steps=8)).run()
-    with pytest.raises(ConfigError, match=r"other settings \(optim\).*without --resume"):
+    with pytest.raises(ConfigError, match=r"other settings \(optim\).*remove this one"):
         Trainer(config, resume=True)
 
 

@@ -208,6 +208,13 @@ def test_shares_of_what_is_left(tmp_path: Path) -> None:
     assert training_all._end_of_first(pair, tmp_path, now + 100) == pytest.approx(now + 100, abs=5)
 
 
+def test_a_recipe_that_is_not_there_fails_in_its_own_turn(folder: Path, tmp_path: Path, recipes: list[str]) -> None:
+    asked = [recipes[0], "mistyped"]
+    runs = tmp_path / "runs"
+    assert training_all.train_all(asked, data=folder, runs=runs, device="cpu", in_all=1.0) == ["mistyped"]
+    assert (runs / "first" / DONE).exists()
+
+
 def test_the_command_says_by_its_code_whether_all_went_well(folder: Path, tmp_path: Path, recipes: list[str]) -> None:
     options = ["--data", str(folder), "--runs", str(tmp_path / "r"), "--device", "cpu", "--minutes", "1"]
     assert training_all.main([recipes[0], *options]) == 0

@@ -35,16 +35,24 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
-    """A picture as uint8 H×W×3.
+    """A picture as uint8 H×W×3; gray of 16 bit is rounded to 8, transparency is left out.
 
     Raises:
         DataError: it cannot be read as a picture.
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16"):
+                return _gray_of_16_bit(np.asarray(image))
             return np.asarray(image.convert("RGB"))
     except OSError as error:
         raise DataError(f"cannot read {path} as a picture: {error}") from error
+
+
+def _gray_of_16_bit(image: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    # Pillow clips such pictures at 255, which leaves them white.
+    gray = np.rint(image / 257).astype(np.uint8)
+    return np.repeat(gray[..., None], 3, axis=2)
 
 
 def crop_to_multiple(image: npt.NDArray[np.uint8], scale: int) -> npt.NDArray[np.uint8]:

@@ -44,6 +44,8 @@ def evaluate(
     if everything == (model is not None):
         raise typer.BadParameter("name a network, or give --all for every one; one of the two")
     if everything:
+        if weights is not None:
+            raise typer.BadParameter("--all measures the shipped weights; leave out --weights, or name a network")
         _evaluate_all(console, data, models=names(models), limit=limit, out=out)
         return
     if models is not None or out is not None:
@@ -80,7 +82,7 @@ def _evaluate_all(
 ) -> None:
     from vsr.app.console import write_line
     from vsr.app.doctor import examine
-    from vsr.app.outputs import writing
+    from vsr.app.outputs import check_folder, writing
     from vsr.app.results import measure_all, test_sets
     from vsr.app.results_page import results_page
 
@@ -88,6 +90,8 @@ def _evaluate_all(
         if not console.quiet:
             write_line(line)
 
+    if out is not None:
+        check_folder(out)
     results = measure_all(test_sets(data, limit=limit), models=models, on_progress=show)
     # Where the pictures lie on this machine is nobody else's affair: only the folder's own name.
     words = ["vsr evaluate --all --data", data.resolve().name]

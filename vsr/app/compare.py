@@ -114,7 +114,8 @@ def upscalers(
 
     Args:
         models: names; None takes those of :data:`DEFAULT_MODELS` that have weights at this scale.
-        weights: files of networks to compare besides, shown under their own names.
+        weights: files of networks to compare besides, shown under their own names; where one is taken, such as
+            that of the ``best.safetensors`` of another run, their folder's is put before it.
         scale: of all of them.
         device: as :class:`vsr.Upscaler` takes it.
 
@@ -127,7 +128,8 @@ def upscalers(
     made = {name: Upscaler(name, scale=scale, device=device) for name in models}
     for path in weights:
         network = load_any(path, scale=scale).network
-        made[path.stem] = Upscaler(scale=scale, device=device, network=network)
+        name = path.stem if path.stem not in made else f"{path.resolve().parent.name}/{path.stem}"
+        made[name] = Upscaler(scale=scale, device=device, network=network)
     return made
 
 

@@ -20,12 +20,23 @@ def check_picture(path: Path, *, source: Path, overwrite: bool) -> None:
     """
     if path.suffix.lower() not in PICTURE_ENDINGS:
         raise SinkError(f"got the output {path}, a picture ends in {', '.join(PICTURE_ENDINGS)}; choose one with -o")
-    if not path.parent.is_dir():
-        raise SinkError(f"there is no folder {path.parent} to write {path.name} into; make it, or choose another")
+    check_folder(path)
     if path.exists() and path.samefile(source):
         raise SinkError(f"{path} is the input; choose another output with -o")
     if path.exists() and not overwrite:
         raise SinkExistsError(f"{path} exists; give --overwrite to replace it, or another output with -o")
+
+
+def check_folder(path: Path) -> None:
+    """Find out before long work whether there is a folder for what it makes.
+
+    Raises:
+        SinkError: there is none, or the path is a folder itself.
+    """
+    if not path.parent.is_dir():
+        raise SinkError(f"there is no folder {path.parent} to write {path.name} into; make it, or choose another")
+    if path.is_dir():
+        raise SinkError(f"{path} is a folder; name a file in it with -o")
 
 
 @contextmanager

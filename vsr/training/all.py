@@ -96,9 +96,14 @@ def train_all(
 
 def _end_of_first(recipes: Sequence[str], runs: Path, end: float) -> float:
     """When the first of those that are left has used up its share of the time to ``end``."""
-    shares = [RECIPES.get(name, 1.0) for name in recipes if not (runs / find_recipe(name).stem / DONE).exists()]
+    shares = [RECIPES.get(name, 1.0) for name in recipes if not (runs / _stem(name) / DONE).exists()]
     now = time.perf_counter()
     return now + (end - now) * shares[0] / sum(shares)
+
+
+def _stem(name: str) -> str:
+    # Without looking for it: a recipe that is not there fails in its own turn.
+    return Path(name.removesuffix(".toml")).name
 
 
 def _config(name: str, *, data: Path | None, runs: Path, minutes: float | None, device: str | None) -> TrainConfig:

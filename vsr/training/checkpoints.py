@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ _FREE = frozenset({"out", "device", "compile", "sample_every", "checkpoint_every
 
 class RunFolder:
     """Reads and writes the files of one run. Each is replaced as a whole: a power cut leaves the one before.
+
+    The history alone is added to; a line that was cut off is left out when the run goes on.
 
     Args:
         path: made when something is first written.
@@ -61,16 +64,18 @@ class RunFolder:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             rows = (self.path / HISTORY).read_text(encoding="utf-8").splitlines()
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-            raise ConfigError(f"cannot resume from {path}, it is damaged; start anew without --resume") from error
+            raise ConfigError(
+                f"cannot resume from {path}, it is damaged; remove it to start anew, or give another out folder"
+            ) from error
         # Built anew, a setting that came later than the checkpoint is as if it had been left out.
         differing = _differing(config, build(TrainConfig, state["config"], where=str(path)))
         if differing:
             raise ConfigError(
                 f"{path} was made with other settings ({', '.join(differing)}); "
-                "give another out folder, or start anew without --resume"
+                "give another out folder, or remove this one to start anew"
             )
         step = state["place"]["step"]
-        kept = "".join(row + "\n" for row in rows if json.loads(row)["step"] <= step)
+        kept = "".join(row + "\n" for row in rows if _step_of(row) <= step)
         self._replace(HISTORY, lambda path: path.write_text(kept, encoding="utf-8"))
         log.info("resumed %s at step %d", self.path, step)
         return state
@@ -94,6 +99,14 @@ class RunFolder:
         temporary = self.path / (name + ".new")
         write(temporary)
         temporary.replace(self.path / name)
+
+
+def _step_of(row: str) -> float:
+    """The step of a line of the history; infinity where it is not whole."""
+    try:
+        return float(json.loads(row)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
 
 
 def _differing(one: TrainConfig, other: TrainConfig) -> list[str]:

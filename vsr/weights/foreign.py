@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from vsr.errors import WeightsError
@@ -93,8 +94,12 @@ def tensors(path: Path) -> State:
         ) from error
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        # PyTorch goes by the ending of the name.
+        raise WeightsError(f"cannot read {path} as safetensors: {error}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
-        raise WeightsError(f"cannot read {path} as a pickle of tensors: {' '.join(str(error).split())}") from error
+        said = " ".join(str(error).split()) or "it ends too early"
+        raise WeightsError(f"cannot read {path} as a pickle of tensors: {said}") from error
     return _find_state(tree, path)
 
 
