@@ -340,6 +340,8 @@ def test_pictures_too_small_for_validation(tmp_path: Path, config: TrainConfig) 
         ("optim", {"steps": 0}, ConfigError, "optim.steps = 0, it must be at least 1"),
         ("optim", {"ema": 1.5}, ConfigError, "optim.ema = 1.5, it must be within 0 and 1"),
         ("optim", {"minutes": -1.0}, ConfigError, "optim.minutes = -1.0, it must be at least 0"),
+        ("optim", {"minutes": float("nan")}, ConfigError, "optim.minutes = nan, it must be at least 0"),
+        ("optim", {"rate": -1.0}, ConfigError, "optim.rate = -1.0, it must be at least 0"),
         ("optim", {"precision": "fp16"}, ConfigError, "'fp16', allowed are auto, fp32, bf16"),
         ("data", {"patch": 4}, ConfigError, "data.patch = 4"),
         ("data", {"holdout_every": 1}, ConfigError, "data.holdout_every = 1"),

@@ -42,10 +42,15 @@ def _check_numbers(config: TrainConfig) -> None:
         ("data.patch", config.data.patch, 8),
         ("data.candidates", config.data.candidates, 1),
         ("data.holdout_every", config.data.holdout_every, 2),
+        ("optim.rate", config.optim.rate, 0),
+        ("optim.clip", config.optim.clip, 0),
+        ("seed", config.seed, 0),
+        ("threads", config.threads, 0),
         ("sample_every", config.sample_every, 0),
         ("checkpoint_every", config.checkpoint_every, 0),
     ):
-        if number < least:
+        # Said so that what is not a number is refused as well.
+        if not number >= least:
             raise ConfigError(f"got {label} = {number}, it must be at least {least}")
     for label, share in (("optim.ema", config.optim.ema), ("optim.final_fraction", config.optim.final_fraction)):
         if not 0 <= share <= 1:
