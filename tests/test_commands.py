@@ -11,6 +11,7 @@ from skimage import data
 from vsr.app.bench import bench_speed
 from vsr.app.cli import main
 from vsr.app.clip import Clip, luma, write_clip
+from vsr.app.console import Console
 from vsr.app.demo import run_demo
 from vsr.app.pictures import Tile, contact_sheet
 from vsr.weights import find, index
@@ -133,3 +134,8 @@ def test_contact_sheet_puts_pictures_of_any_size_at_one_height() -> None:
         [Tile("small", "", np.zeros((10, 20), np.uint8)), Tile("b", "n", np.zeros((40, 40, 3), np.uint8))]
     )
     assert sheet.width == 720 + 6 + 360
+
+
+def test_json_has_no_infinity(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(as_json=True).give({"psnr": float("inf"), "images": [(1, float("nan"))], "name": "a"})
+    assert json.loads(capsys.readouterr().out) == {"psnr": None, "images": [[1, None]], "name": "a"}

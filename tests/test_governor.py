@@ -313,4 +313,4 @@ def test_a_ladder_from_nowhere() -> None:
     with pytest.raises(UnknownModelError):
         ladder("nonesuch", scale=2)
     with pytest.raises(WeightsError):
-        ladder("srcnn", scale=2)
+        ladder("espcn-wide", scale=4)

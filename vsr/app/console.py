@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +52,9 @@ class Console:
             print(text, flush=True)
 
     def give(self, value: Any) -> None:
-        """The JSON on stdout."""
+        """The JSON on stdout; numbers that JSON has not, such as the dB of equal pictures, are null there."""
         if self.as_json:
-            print(json.dumps(value, ensure_ascii=False), flush=True)
+            print(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False), flush=True)
 
     def fail(self, error: BaseException, *, about: str = "") -> ExitCode:
         """Say what went wrong (with which of several things) on stderr, and with which code to leave."""
@@ -96,3 +98,11 @@ class _LineHandler(logging.Handler):
             write_line(f"vsr: {record.levelname.lower()}: {record.getMessage()}")
         except Exception:
             self.handleError(record)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
