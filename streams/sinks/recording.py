@@ -81,7 +81,7 @@ class RecordingSink(Sink):
         self._names = _names(self.path, numbered=segment_seconds is not None)
         self._output: LiveOutput | None = None
         self._file: PartialFile | None = None
-        self._starts = self._ends = Fraction(0)
+        self._starts = Fraction(0)
         self._frames = 0
         self._state: SinkState = "running"
         self._error: str | None = None

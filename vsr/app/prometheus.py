@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -52,8 +53,9 @@ def serve_metrics(status: Callable[[], LiveStatus], *, port: int) -> Iterator[st
 class _Handler(BaseHTTPRequestHandler):
     timeout = 5.0
 
+    @abstractmethod
     def text(self) -> str:
-        raise NotImplementedError
+        """The body of the answer."""
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != "/metrics":
