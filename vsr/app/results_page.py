@@ -8,7 +8,7 @@ from typing import Any
 
 from vsr.app.published import Published, published
 from vsr.app.results import Quality, Results, Row
-from vsr.models import build_network
+from vsr.models import build_network, model_spec
 from vsr.models.base import macs_per_input_sample, parameter_count
 
 _PROTOCOL = """\
@@ -135,10 +135,11 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _published_line(each: Published, row: Row, sets: Sequence[str]) -> str:
-    """A row of a paper; the size of its network is that of the one here, built as in the paper."""
+    """A row of a paper; the size of its network is that of the one of this project, built as in the paper."""
     size = [_count(row.parameters), _count(row.macs)]
-    if row.options:
-        full = build_network(row.model, scale=row.scale).folded().eval()
+    published = each.models[0]
+    if model_spec(published).trained:
+        full = build_network(published, scale=row.scale).folded().eval()
         size = [_count(parameter_count(full)), _count(macs_per_input_sample(full))]
     return _line([f"*{each.who}*{'' if each.checked else ' †'}", *(_reported(each, name) for name in sets), *size, "–"])
 
