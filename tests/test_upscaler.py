@@ -287,3 +287,10 @@ def test_sixteen_bits_unless_said_otherwise() -> None:
     picture = noise(6, 7, bit_depth=16)
     up = on_torch()
     np.testing.assert_array_equal(up.luma(picture), up.luma(picture, bit_depth=16))
+
+
+def test_a_blend_is_never_ignored() -> None:
+    with pytest.raises(ConfigError, match=r"blend=0.5 for bicubic, only networks that paint texture"):
+        Upscaler("bicubic", blend=0.5)
+    with pytest.raises(ConfigError, match=r"blend=1.0 for a network of its own"):
+        Upscaler(network=network("espcn", 2), blend=1.0)

@@ -85,6 +85,9 @@ class Upscaler:
     ) -> None:
         if tile is not None and tile < 1:
             raise ConfigError(f"got tile={tile}, it must be at least 1, or None to choose by memory")
+        if blend is not None and (network is not None or not model_spec(model).trained):
+            what = "a network of its own" if network is not None else model
+            raise ConfigError(f"got blend={blend} for {what}, only networks that paint texture have it: srgan, esrgan")
         self.model = model if network is None else type(network).__name__.lower()
         self.scale = scale
         self.network = load(model, scale, "fp32", blend=blend) if network is None else _fitting(network, scale)
