@@ -10,7 +10,7 @@ import pytest
 
 from streams.errors import Cancelled, SinkError, SinkRefusedError
 from streams.frame import Frame, Item
-from streams.sinks import DetachedSink, FanOut, LatestFrame, NullSink, Sink
+from streams.sinks import DetachedSink, FanOut, LatestFrame, NullSink, Sink, SinkStatus
 from streams.sources.backoff import Backoff
 from tests import written
 
@@ -105,25 +105,183 @@ def test_a_wish_to_stop_is_passed_on_and_is_no_failure() -> None:
     assert fan.errors == ()
 
 
-def test_all_are_closed_even_if_the_first_cannot_be() -> None:
-    class Broken(Stub):
-        def close(self) -> None:
-            super().close()
-            raise SinkError("the end does not fit")
+class Broken(Stub):
+    """Cannot be finished."""
 
+    def close(self) -> None:
+        super().close()
+        raise SinkError("the end does not fit")
+
+    def status(self) -> tuple[SinkStatus, ...]:
+        return (SinkStatus(name="broken", state="closed", frames=len(self.items)),)
+
+
+def test_one_that_cannot_be_finished_has_failed_and_the_others_are_finished(caplog: pytest.LogCaptureFixture) -> None:
     broken, good = Broken(), Stub()
     fan = FanOut([broken, good])
-    with pytest.raises(SinkError, match="the end does not fit"):
-        fan.close()
+    fan.close()
     assert (broken.ends, good.ends) == (["close", "abort"], ["close"])
+    assert [str(error) for error in fan.errors] == ["the end does not fit"]
+    assert [(status.state, status.error) for status in fan.status()] == [("failed", "the end does not fit")]
+    assert "could not be finished: the end does not fit" in caplog.text
     fan.close()
     fan.abort()
     assert good.ends == ["close"]
 
 
+def test_all_are_closed_and_the_first_error_raised_where_none_can_be_finished() -> None:
+    sinks = [Broken(), Broken()]
+    with pytest.raises(SinkError, match="the end does not fit"):
+        FanOut(sinks).close()
+    assert [sink.ends for sink in sinks] == [["close", "abort"], ["close", "abort"]]
+
+
 def test_no_sink_is_a_fault_of_the_caller() -> None:
     with pytest.raises(ValueError, match="got no sink"):
         FanOut([])
+
+
+# Sinks that come and go
+
+
+def test_one_that_is_added_begins_at_the_next_frame_and_ends_where_it_is_removed() -> None:
+    preview, recording = LatestFrame(), Stub()
+    fan = FanOut([preview])
+    ten = frames(10)
+    for frame in ten[:3]:
+        fan.write(frame)
+    fan.add(recording)
+    for frame in ten[3:6]:
+        fan.write(frame)
+    fan.remove(recording)
+    assert (recording.items, recording.ends) == (ten[3:6], ["close"])
+    fan.write(ten[6])
+    assert preview.latest == (7, ten[6])
+    assert fan.sinks == (preview,)
+    fan.close()
+    assert recording.ends == ["close"]
+
+
+def test_an_empty_one_loses_what_comes_until_there_is_a_sink() -> None:
+    fan = FanOut([], may_be_empty=True)
+    fan.write(frames(1)[0])
+    sink = Stub()
+    fan.add(sink)
+    fan.write(frames(1)[0])
+    fan.remove(sink)
+    fan.write(frames(1)[0])
+    assert len(sink.items) == 1
+    fan.close()
+    with pytest.raises(SinkError, match="no output is left"):
+        fan.write(frames(1)[0])
+
+
+def test_where_it_may_be_empty_the_last_failure_is_told_and_not_raised(caplog: pytest.LogCaptureFixture) -> None:
+    bad = Stub(fails_at=0)
+    fan = FanOut([bad], may_be_empty=True)
+    fan.write(frames(1)[0])
+    fan.write(frames(1)[0])
+    assert bad.ends == ["abort"]
+    assert "no space left at rtsp://***@host/" in caplog.text
+    with pytest.raises(SinkError, match="no space left"):
+        fan.remove(bad)
+    fan.close()
+
+
+def test_removing_what_cannot_be_finished_says_so_and_ends_nobody_else() -> None:
+    broken, good = Broken(), Stub()
+    fan = FanOut([broken, good])
+    with pytest.raises(SinkError, match="the end does not fit"):
+        fan.remove(broken)
+    fan.write(frames(1)[0])
+    fan.close()
+    assert (len(good.items), good.ends, fan.errors) == (1, ["close"], ())
+    assert fan.status() == ()
+
+
+def test_what_was_closed_with_the_others_can_be_removed_once_more() -> None:
+    broken, good = Broken(), Stub()
+    fan = FanOut([broken, good])
+    fan.close()
+    fan.remove(good)
+    with pytest.raises(SinkError, match="the end does not fit"):
+        fan.remove(broken)
+    with pytest.raises(ValueError, match="never added, or is removed"):
+        fan.remove(good)
+    late = Stub()
+    with pytest.raises(SinkError, match="has ended"):
+        fan.add(late)
+    assert (good.ends, late.ends) == (["close"], [])
+
+
+def test_the_others_go_on_while_one_takes_long_to_be_finished() -> None:
+    class Slow(Stub):
+        def close(self) -> None:
+            self.hanging.set()
+            assert self.let_go.wait(LONG)
+            super().close()
+
+    slow, good = Slow(), Stub()
+    fan = FanOut([slow, good])
+    remover = threading.Thread(target=fan.remove, args=(slow,))
+    remover.start()
+    assert slow.hanging.wait(LONG)
+    fan.write(frames(1)[0])
+    assert (len(good.items), slow.ends) == (1, [])
+    slow.let_go.set()
+    remover.join(LONG)
+    assert (slow.ends, slow.items) == (["close"], [])
+
+
+def test_sinks_come_and_go_from_many_threads_while_another_writes() -> None:
+    class Strict(Stub):
+        """Notices whoever comes while another is inside, or after the end."""
+
+        def write(self, item: Item) -> None:
+            self._alone(lambda: super(Strict, self).write(item))
+
+        def close(self) -> None:
+            self._alone(lambda: super(Strict, self).close())
+
+        def _alone(self, work: Callable[[], None]) -> None:
+            assert not self.let_go.is_set()
+            assert not self.ends
+            self.let_go.set()
+            time.sleep(0)
+            work()
+            self.let_go.clear()
+
+    fan, kept = FanOut([], may_be_empty=True), Strict()
+    fan.add(kept)
+    faults: list[BaseException] = []
+    gone: list[Strict] = []
+
+    def come_and_go() -> None:
+        try:
+            for _ in range(50):
+                sink = Strict()
+                fan.add(sink)
+                until(lambda sink=sink: sink.items)
+                fan.remove(sink)
+                gone.append(sink)
+        except BaseException as error:
+            faults.append(error)
+
+    guests = [threading.Thread(target=come_and_go) for _ in range(4)]
+    for guest in guests:
+        guest.start()
+    number = 0
+    while any(guest.is_alive() for guest in guests):
+        fan.write(next(written.frames([number])))
+        number += 1
+    fan.close()
+    assert not faults
+    assert len(kept.items) == number
+    assert len(gone) == 200
+    for sink in [kept, *gone]:
+        numbers = [frame.pts for frame in sink.items if isinstance(frame, Frame)]
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+        assert sink.ends == ["close"]
 
 
 # Detached
