@@ -2,63 +2,39 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
 
+from streams.errors import Cancelled, SinkError
 from streams.pipeline import Pipeline
+from streams.sinks import FanOut
 from streams.sinks.base import Sink, SinkStatus
 from streams.stats import LiveStats
 from streams.stats import Report as RunReport
-from vsr.app.boxed import BoxedEnhancer
-from vsr.app.enhancer import UpscalerEnhancer
-from vsr.app.governed import GovernedEnhancer, Watch, blank
+from vsr.app.governed import Watch
 from vsr.app.governor import Move
-from vsr.app.ladder import ladder
 from vsr.app.live_ends import Feed
+from vsr.app.live_networks import LiveNetworks, LiveOptions, Quality
 from vsr.app.sizes import plan_size
 from vsr.app.stated import stated
 
 if TYPE_CHECKING:
     from streams.enhancer import Enhancer
     from streams.sources.base import Source, SourceInfo
-    from vsr.upscaler import Upscaler
+    from vsr.app.sizes import SizePlan
 
-logger = logging.getLogger(__name__)
+__all__ = ["LiveOptions", "LiveReport", "LiveSession", "LiveStatus", "Quality"]
 
-Quality = Literal["fixed", "auto"]
 Ending = Literal["source", "duration", "stopped"]
 
 _POLL_SECONDS = 0.1
 # One frame in each queue: whatever waits there is old when its turn comes.
 _QUEUE_FRAMES = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiveOptions:
-    """What is computed, and how.
-
-    Attributes:
-        model: the network; with ``quality="auto"`` the best that may be used.
-        scale: 2, 3 or 4; 2 where ``to`` is not given either.
-        to: in place of ``scale``, as :func:`vsr.upscale_video` takes it.
-        quality: ``"auto"`` moves to cheaper networks and back so that the source's rate is held.
-        device: as :class:`vsr.Upscaler` takes it.
-        precision: as :class:`vsr.Upscaler` takes it.
-        threads: CPU cores for the network; 0 for all.
-    """
-
-    model: str = "ecbsr"
-    scale: int | None = None
-    to: str | None = None
-    quality: Quality = "fixed"
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,26 +109,40 @@ class LiveReport:
 class LiveSession:
     """One live run, from opening the outputs to closing them. The source belongs to the caller.
 
-    The size of the output is settled by the source's first picture and stays. Networks are made ready in the
-    constructor: it takes about a second for each.
+    The size of the output is settled by the source's first picture and stays. The outputs are opened first, because
+    what is wrong with them is found at once; then the networks are made ready, about a second for each.
+
+    A session that is never run is to be closed; leaving its ``with`` block does so.
 
     Args:
         source: open, and not iterated before; what cannot wait, such as a camera or a paced file.
         open_sink: opens the output.
         options: what is computed.
+        wrap: given the enhancer, returns the one to use in its place: for who wants to see the frames before and after.
+        stop: set it, from any thread, to end the run, or what the constructor is at.
+
+    Attributes:
+        feed: what the outputs are opened for.
 
     Raises:
+        streams.errors.Cancelled: ``stop`` was set while the networks were made ready; nothing was written.
         streams.errors.SinkError: an output cannot be opened.
         vsr.errors.VsrError: a size, network, device or precision that does not exist here.
     """
 
     def __init__(
-        self, source: Source, open_sink: Callable[[Feed], Sink], *, options: LiveOptions | None = None
+        self,
+        source: Source,
+        open_sink: Callable[[Feed], Sink],
+        *,
+        options: LiveOptions | None = None,
+        wrap: Callable[[Enhancer], Enhancer] | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self._options = options or LiveOptions()
+        self._wishes = [threading.Event(), *([stop] if stop is not None else [])]
         info = source.info
-        self._input_size = info.width, info.height
-        self._plan = plan_size(
+        plan = plan_size(
             info.width,
             info.height,
             scale=self._options.scale,
@@ -160,27 +150,21 @@ class LiveSession:
             sample_aspect_ratio=info.sample_aspect_ratio,
             rotation=info.rotation,
         )
-        self._size = self._plan.width, self._plan.height
-        self._geometry = info.width, info.height, info.format
-        self._governed: GovernedEnhancer | None = None
-        self._in_flight = 1
-        self._stop = threading.Event()
-        enhancer = self._make_enhancer()
-        try:
-            self._sink = open_sink(self._feed(info))
-        except BaseException:
-            self._free()
-            raise
-        self._pipeline = Pipeline(
-            source,
-            enhancer,
-            self._sink,
-            queue_size=_QUEUE_FRAMES,
-            in_flight=self._in_flight,
-            overflow="drop_oldest",
+        self._networks = LiveNetworks(
+            self._options,
+            scale=plan.scale,
+            geometry=(info.width, info.height, info.format),
+            size=(plan.width, plan.height),
+            stopped=lambda: self.stopping,
         )
-        if self._governed is not None:
-            self._governed.watch = self._watch
+        self.feed = _feed(info, plan, on_quit=self.stop)
+        self._outputs = _fan_out(open_sink(self.feed))
+        self._begun = self._ended = False
+        try:
+            self._pipeline = self._make_pipeline(source, wrap)
+        except BaseException:
+            self.close()
+            raise
 
     def run(
         self,
@@ -194,99 +178,131 @@ class LiveSession:
 
         Args:
             duration_seconds: after which to end; None for never.
-            stop: set it, from any thread, to end the run; so does :meth:`stop`.
+            stop: as that of the constructor, besides.
             on_status: called every so often from another thread; what it raises ends the run.
             every_seconds: how often.
 
         Raises:
+            streams.errors.Cancelled: it was to stop before there was a frame to write.
             streams.errors.StreamError: the source was given up, or no output is left. What was written is playable.
         """
-        ticker = _Ticker(self, duration_seconds, stop or threading.Event(), on_status, every_seconds)
+        if stop is not None:
+            self._wishes.append(stop)
+        self._begun = True
+        ticker = _Ticker(self, duration_seconds, on_status, every_seconds)
         try:
             with ticker.running():
                 run = self._pipeline.run()
                 status = self.status()
+        except SinkError as error:
+            # A recording without a single frame is an error, unless nobody waited for one.
+            if ticker.ended_by == "stopped" and not self._pipeline.live_stats().frames_out:
+                raise Cancelled("stopped before the first frame, as asked; nothing was written") from error
+            raise
         finally:
-            self._free()
-        moves = self._governed.moves if self._governed is not None else ()
+            self._ended = True
+            self._networks.close()
+        governed = self._networks.governed
+        moves = governed.moves if governed is not None else ()
         return LiveReport(status=status, ended_by=ticker.ended_by, moves=moves, run=run)
 
     def stop(self) -> None:
         """Ask the run to end well: what is under way is written and the outputs are finished. From any thread."""
-        self._stop.set()
+        self._wishes[0].set()
 
     @property
     def stopping(self) -> bool:
-        """Whether :meth:`stop` was called."""
-        return self._stop.is_set()
+        """Whether somebody wants it to stop."""
+        return any(wish.is_set() for wish in self._wishes)
 
     def finish(self) -> None:
         """End the run, for the one who watches over it."""
         self._pipeline.finish()
 
+    def close(self) -> None:
+        """Free what a session holds that was never run; ask one that runs to stop. Any number of times."""
+        if self._begun and not self._ended:
+            self.stop()
+        elif not self._ended:
+            self._ended = True
+            self._outputs.abort()
+            self._networks.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_output(self, open_sink: Callable[[Feed], Sink]) -> Sink:
+        """Open another output, which is written into from the next frame on. From any thread, also during the run.
+
+        Raises:
+            SinkError: it cannot be opened, or the run is over.
+        """
+        sink = open_sink(self.feed)
+        try:
+            self._outputs.add(sink)
+        except SinkError:
+            sink.abort()
+            raise
+        return sink
+
+    def remove_output(self, sink: Sink) -> None:
+        """Finish an output that was added; the others go on. From any thread, also during the run and after it.
+
+        Raises:
+            SinkError: it cannot be finished.
+        """
+        self._outputs.remove(sink)
+
+    def baseline(self) -> Enhancer:
+        """Bicubic to the same size, built when it is first asked for. For one thread at a time."""
+        return self._networks.baseline()
+
     def status(self) -> LiveStatus:
         """How the run stands. From any thread, before, during and after it."""
-        governed = self._governed
+        governed = self._networks.governed
+        info = self.feed.info
         return LiveStatus(
             stats=self._pipeline.live_stats(),
-            network=self._options.model if governed is None else governed.network,
+            network=self._networks.current,
             moves=0 if governed is None else governed.moved,
-            input_size=self._input_size,
-            output_size=self._size,
-            outputs=self._sink.status(),
+            input_size=(info.width, info.height),
+            output_size=(self.feed.width, self.feed.height),
+            outputs=self._outputs.status(),
         )
 
-    def _feed(self, info: SourceInfo) -> Feed:
-        return Feed(
-            info=info,
-            width=self._plan.width,
-            height=self._plan.height,
-            format=stated(info.format, lines=info.height),
-            sample_aspect_ratio=self._plan.sample_aspect_ratio,
-            on_quit=self.stop,
+    def _make_pipeline(self, source: Source, wrap: Callable[[Enhancer], Enhancer] | None) -> Pipeline:
+        enhancer = self._networks.make()
+        pipeline = Pipeline(
+            source,
+            enhancer if wrap is None else wrap(enhancer),
+            self._outputs,
+            queue_size=_QUEUE_FRAMES,
+            in_flight=self._networks.in_flight,
+            overflow="drop_oldest",
         )
+        if self._networks.governed is not None:
+            self._networks.governed.watch = lambda: Watch(input_fps=pipeline.input_fps, dropped=pipeline.dropped_frames)
+        return pipeline
 
-    def _make_enhancer(self) -> Enhancer:
-        options = self._options
-        if options.quality == "auto":
-            rungs = ladder(options.model, scale=self._plan.scale)
-            logger.info("networks to choose from: %s", ", ".join(rungs))
-            self._governed = GovernedEnhancer(rungs, self._build, geometry=self._geometry)
-            return self._governed
-        enhancer = self._build(options.model)
-        # The first frame of a size compiles the network; better now than with the source waiting.
-        enhancer.submit([blank(self._geometry)]).result()
-        return enhancer
 
-    def _build(self, name: str) -> Enhancer:
-        from vsr.upscaler import Upscaler
+def _feed(info: SourceInfo, plan: SizePlan, *, on_quit: Callable[[], None]) -> Feed:
+    return Feed(
+        info=info,
+        width=plan.width,
+        height=plan.height,
+        format=stated(info.format, lines=info.height),
+        sample_aspect_ratio=plan.sample_aspect_ratio,
+        on_quit=on_quit,
+    )
 
-        options = self._options
-        upscaler = Upscaler(
-            name,
-            scale=self._plan.scale,
-            device=options.device,
-            # A precision that is asked for is meant for the network; those that stand in for it have their own.
-            precision=options.precision if name == options.model else "auto",
-            threads=options.threads,
-            latency=True,
-        )
-        self._note(upscaler)
-        return BoxedEnhancer(UpscalerEnhancer(upscaler), size=self._size, first=self._input_size)
 
-    def _note(self, upscaler: Upscaler) -> None:
-        choice = upscaler.choice
-        self._in_flight = max(self._in_flight, upscaler.in_flight)
-        logger.info(
-            "%s x%d on %s, %s: %s", upscaler.model, upscaler.scale, choice.device, choice.precision, choice.reason
-        )
-
-    def _watch(self) -> Watch:
-        return Watch(input_fps=self._pipeline.input_fps, dropped=self._pipeline.dropped_frames)
-
-    def _free(self) -> None:
-        if self._governed is not None:
-            self._governed.close()
+def _fan_out(sink: Sink) -> FanOut:
+    return sink if isinstance(sink, FanOut) else FanOut([sink])
 
 
 class _Ticker:
@@ -296,12 +312,11 @@ class _Ticker:
         self,
         session: LiveSession,
         duration_seconds: float | None,
-        stop: threading.Event,
         on_status: Callable[[LiveStatus], None] | None,
         every_seconds: float,
     ) -> None:
         self.ended_by: Ending = "source"
-        self._session, self._stop, self._on_status = session, stop, on_status
+        self._session, self._on_status = session, on_status
         self._duration_seconds, self._every_seconds = duration_seconds, every_seconds
         self._over = threading.Event()
         self._error: BaseException | None = None
@@ -331,7 +346,7 @@ class _Ticker:
                 self._error = error
                 self._session.finish()
                 return
-            if self._stop.is_set() or self._session.stopping:
+            if self._session.stopping:
                 self._end("stopped")
             elif self._duration_seconds is not None and now - begun >= self._duration_seconds:
                 self._end("duration")
