@@ -149,7 +149,8 @@ def test_timeline_leaves_a_good_clock_alone() -> None:
 def test_a_live_source_is_recorded_and_a_file_is_written_as_one(tmp_path: Path) -> None:
     first = at([0])[0]
     facts: dict[str, Any] = {"width": first.width, "height": first.height, "format": first.format}
-    assert isinstance(open_sink(tmp_path / "a.mp4", info=written.info(first, live=True), **facts), RecordingSink)
+    with pytest.raises(SinkError, match="no frame was recorded"):
+        open_sink(tmp_path / "a.mp4", info=written.info(first, live=True), **facts).close()
     assert isinstance(open_sink(f"record:{tmp_path}/a.mp4", info=written.info(first), **facts), RecordingSink)
     assert isinstance(open_sink(tmp_path / "a.mp4", info=written.info(first), **facts), FileSink)
 

@@ -9,7 +9,7 @@ import pytest
 
 from streams.errors import SinkError
 from streams.frame import Frame
-from streams.sinks import DetachedSink, FanOut, LatestFrame, NullSink, Sink, open_sink
+from streams.sinks import BufferedSink, DetachedSink, FanOut, LatestFrame, NullSink, Sink, open_sink
 from tests import written
 
 Opener = Callable[[], Sink]
@@ -21,20 +21,26 @@ LIVE = {"recording": "record:{}/live.mp4", "hls": "hls:{}/live", "mpegts": "udp:
 MADE: dict[str, Opener] = {
     "latest": LatestFrame,
     "fan-out": lambda: FanOut([NullSink(), LatestFrame()]),
+    "buffered": lambda: BufferedSink(NullSink(), name="null", queue_size=8),
     "detached": lambda: DetachedSink(NullSink, name="null"),
 }
 
 
-def opener(url: str, folder: Path) -> Opener:
+def opener(url: str, folder: Path, *, live: bool = False) -> Opener:
     first = next(written.frames(1))
     width, height = written.SIZE
-    facts = {"info": written.info(first), "width": width, "height": height, "format": first.format}
+    facts = {"info": written.info(first, live=live), "width": width, "height": height, "format": first.format}
     return lambda: open_sink(url.format(folder, port=UNUSED), overwrite=True, **facts)
 
 
-@pytest.fixture(params=[*FILES, *LIVE, *MADE])
+# Of a source that cannot wait, what is written is written apart.
+APART = {f"{name} of a camera": url for name, url in (FILES | LIVE).items() if name in ("mp4", "hls")}
+
+
+@pytest.fixture(params=[*FILES, *LIVE, *APART, *MADE])
 def open_it(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return MADE.get(request.param) or opener((FILES | LIVE)[request.param], tmp_path)
+    live = request.param in APART
+    return MADE.get(request.param) or opener((FILES | LIVE | APART)[request.param], tmp_path, live=live)
 
 
 @pytest.fixture(params=FILES)

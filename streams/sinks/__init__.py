@@ -12,6 +12,7 @@ from streams.errors import SinkError
 from streams.frame import PixelFormat
 from streams.redact import redact
 from streams.sinks.base import Sink, SinkState, SinkStatus
+from streams.sinks.buffered import BufferedSink, room_for_hiccups
 from streams.sinks.containers import CONTAINERS
 from streams.sinks.detached import DetachedSink
 from streams.sinks.encoders import ENCODERS, EncoderOptions, available_encoders
@@ -30,6 +31,7 @@ from streams.sources.base import SourceInfo
 __all__ = [
     "CONTAINERS",
     "ENCODERS",
+    "BufferedSink",
     "DetachedSink",
     "EncoderOptions",
     "FanOut",
@@ -53,10 +55,26 @@ __all__ = [
 
 def _open_path(path: str | Path, **options: Any) -> Sink:
     if Path(path).suffix.lower() == ".m3u8":
-        return HlsSink(path, **options)
+        return _open_hls(path, **options)
     # A file that is finished last of all would be lost with the program; one job may end so, a camera must not.
     records = options["info"].live or "segment_seconds" in options
-    return RecordingSink(path, **options) if records else FileSink(path, **options)
+    return _open_recording(path, **options) if records else FileSink(path, **options)
+
+
+def _open_recording(path: str | Path, **options: Any) -> Sink:
+    return _apart(RecordingSink(path, **options), **options)
+
+
+def _open_hls(path: str | Path, **options: Any) -> Sink:
+    return _apart(HlsSink(path, **options), **options)
+
+
+def _apart(sink: Sink, *, info: SourceInfo, width: int, height: int, format: PixelFormat, **_: Any) -> Sink:  # noqa: A002
+    """The sink on a thread of its own, where the source cannot wait for the disk and the encoder."""
+    if not info.live:
+        return sink
+    room = room_for_hiccups(info=info, width=width, height=height, format=format)
+    return BufferedSink(sink, name=sink.status()[0].name, queue_size=room)
 
 
 def _open_network(url: str | Path, *, overwrite: bool = False, **options: Any) -> Sink:
@@ -79,8 +97,8 @@ def _open_null(_url: str | Path, **_options: Any) -> Sink:
 _OPENERS: Mapping[str, Callable[..., Sink]] = MappingProxyType(
     {
         "file": _open_path,
-        "record": RecordingSink,
-        "hls": HlsSink,
+        "record": _open_recording,
+        "hls": _open_hls,
         "window": _open_window,
         "null": _open_null,
         **dict.fromkeys(CARRIAGES, _open_network),
@@ -113,6 +131,9 @@ def open_sink(
               when lost, on another thread;
             * ``window:`` or ``window:TITLE``: a window on the screen;
             * ``null:``: counts what it is given and keeps nothing.
+
+            Of a live input, recordings and segments are encoded and written on a thread of their own
+            (:class:`BufferedSink`).
         info: what is known of the input: time base, rate, tags, chapters, the streams to copy.
         width: of the frames that will be written, in luma samples; so the ``height``.
         height: see ``width``.

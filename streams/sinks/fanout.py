@@ -23,7 +23,8 @@ class FanOut(Sink):
 
     A sink that raises is ended and left out from then on; the error is logged at once, and kept in :attr:`errors`.
     Only when none is left, it is raised. A wish to stop (:class:`streams.errors.Cancelled`) is always passed on. Sinks
-    that wait for somebody belong behind a :class:`streams.sinks.DetachedSink` each.
+    that wait for somebody belong behind a :class:`streams.sinks.DetachedSink` each, those that wait for a disk behind a
+    :class:`streams.sinks.BufferedSink`.
 
     Sinks are added and removed from any thread, also while another one writes.
 
