@@ -1,0 +1,211 @@
+"""The page as Gradio builds it: controls beside the player, and a tab for files.
+
+Pictures and figures do not pass through Gradio: ``assets/player.js`` takes them from the WebSocket. It presses the hidden
+button ``vsr-sync`` whenever the run has changed, so that the controls of every open page agree with the one run there is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Before Gradio is imported, which otherwise asks its makers' host.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+from vsr.app.networks import DEFAULT
+from vsr.app.page.files_tab import build_files_tab
+from vsr.app.page.words import PageError
+from vsr.app.sizes import SCALES, default_scale
+
+if TYPE_CHECKING:
+    from vsr.app.page.studio import Studio
+
+ASSETS = Path(__file__).parent / "assets"
+TITLE = "vsr preview"
+
+_HEAD = '<script type="module" src="/assets/player.js"></script><link rel="icon" href="data:,">'
+_INTRODUCTION = (
+    f'<div class="vsr-head"><h1>{TITLE}</h1><p>Video made larger while you watch, beside plain bicubic.</p></div>'
+)
+_QUALITIES = [("Fixed", "fixed"), ("Automatic", "auto")]
+_UNDER_WAY = frozenset({"starting", "waiting", "running"})
+_BEGIN = "(source, address) => window.vsr.begin(address || source)"
+
+
+def mount_options() -> dict[str, Any]:
+    """What ``gradio.mount_gradio_app`` is to be given besides the blocks: looks, player, and no links of Gradio's own."""
+    return {"theme": _theme(), "css_paths": ASSETS / "page.css", "head": _HEAD, "footer_links": [], "show_error": True}
+
+
+def build(studio: Studio, *, allow_any_source: bool = False) -> gr.Blocks:
+    """The page of a studio.
+
+    Args:
+        studio: the one run that all pages show and steer.
+        allow_any_source: offer a field for an address; the studio must allow it too.
+    """
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+        gr.HTML(_INTRODUCTION, js_on_load=None)
+        with gr.Tabs():
+            with gr.Tab("Live", id="live"), gr.Row(elem_id="vsr-live"):
+                with gr.Column(scale=3, min_width=320):
+                    gr.HTML("<div data-vsr-player></div>", js_on_load=None, elem_id="vsr-player")
+                with gr.Column(scale=1, min_width=280, elem_id="vsr-controls"):
+                    controls = _Controls(studio, allow_any_source=allow_any_source)
+                    gr.HTML("<div data-vsr-recordings></div>", js_on_load=None)
+            with gr.Tab("Files", id="files"):
+                build_files_tab(studio.networks)
+        controls.connect(page)
+    return page
+
+
+def _theme() -> gr.themes.Base:
+    return gr.themes.Base(
+        primary_hue="cyan",
+        neutral_hue="slate",
+        radius_size="lg",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    ).set(
+        body_background_fill="var(--vsr-ground)",
+        body_background_fill_dark="var(--vsr-ground)",
+        block_background_fill="var(--vsr-card)",
+        block_background_fill_dark="var(--vsr-card)",
+        block_border_width="0px",
+        block_shadow="var(--vsr-shadow)",
+        block_shadow_dark="var(--vsr-shadow)",
+        button_primary_background_fill="var(--vsr-accent)",
+        button_primary_background_fill_dark="var(--vsr-accent)",
+        button_primary_text_color="var(--vsr-on-accent)",
+        button_primary_text_color_dark="var(--vsr-on-accent)",
+    )
+
+
+class _Controls:
+    """The column beside the player: what to run, and the buttons."""
+
+    def __init__(self, studio: Studio, *, allow_any_source: bool) -> None:
+        self._studio = studio
+        sources = _pairs(studio)
+        self.source = gr.Dropdown(sources, value=sources[0][1], label="Source", elem_id="vsr-source")
+        self.address = gr.Textbox(
+            label="Address",
+            placeholder="rtsp://… or http://…",
+            info="Used in place of the source above, when it is filled in.",
+            visible=allow_any_source,
+            elem_id="vsr-address",
+        )
+        self.upload = gr.UploadButton("Choose a clip of your own…", size="sm", elem_id="vsr-upload")
+        with gr.Row():
+            networks, scale = studio.networks(default_scale()), default_scale()
+            self.model = gr.Dropdown(
+                list(networks), value=_usual(networks), label="Network", elem_id="vsr-model", min_width=120
+            )
+            self.scale = gr.Radio(
+                [(f"×{one}", one) for one in SCALES],
+                value=scale,
+                label="Enlarge by",
+                elem_id="vsr-scale",
+                min_width=120,
+            )
+        self.quality = gr.Radio(
+            _QUALITIES,
+            value="fixed",
+            label="Quality",
+            info="Automatic takes a smaller network when this machine cannot keep up.",
+            elem_id="vsr-quality",
+        )
+        self.start = gr.Button("Start", variant="primary", elem_id="vsr-start")
+        with gr.Row():
+            self.record = gr.Button("Record", interactive=False, elem_id="vsr-record", min_width=100)
+            self.stop = gr.Button("Stop", interactive=False, elem_id="vsr-stop", min_width=100)
+        self.sync = gr.Button("Agree with the run", elem_id="vsr-sync")
+        self.seen = gr.State("")
+
+    def connect(self, page: gr.Blocks) -> None:
+        """Say what happens when something is pressed or chosen."""
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        choices = [self.source, self.model, self.scale, self.quality]
+        buttons = [self.start, self.record, self.stop]
+        asked = [self.source, self.address, self.model, self.scale, self.quality]
+        self.scale.input(self._networks, [self.scale, self.model], self.model, **quiet)
+        self.upload.upload(self._take, self.upload, self.source, **quiet)
+        begun = self.start.click(self._start, asked, None, trigger_mode="once", **quiet)
+        begun.success(None, [self.source, self.address], None, js=_BEGIN, api_visibility="private")
+        self.stop.click(self._stop, None, None, **quiet)
+        self.record.click(self._record, None, None, trigger_mode="once", **quiet)
+        everything = {"inputs": self.seen, "outputs": [self.seen, *choices, *buttons]}
+        page.load(self._agree, **everything, **quiet)
+        self.sync.click(self._agree, **everything, trigger_mode="always_last", **quiet)
+
+    def _networks(self, scale: int, model: str) -> gr.Dropdown:
+        networks = self._studio.networks(scale)
+        return gr.Dropdown(list(networks), value=model if model in networks else _usual(networks))
+
+    def _take(self, upload: str) -> gr.Dropdown:
+        name = Path(upload).name
+        key = f"upload:{_told(lambda: self._studio.add_upload(Path(upload)))}"
+        return gr.Dropdown([*_pairs(self._studio), (name, key)], value=key)
+
+    def _start(self, source: str, address: str, model: str, scale: int, quality: str) -> None:
+        wanted = address.strip() or source
+        _told(lambda: self._studio.start(wanted, model=model, scale=scale, quality=quality))
+
+    def _stop(self) -> None:
+        _told(self._studio.stop)
+
+    def _record(self) -> None:
+        recording = self._studio.state()["recording"]
+        _told(lambda: self._studio.record(recording is None))
+
+    def _agree(self, seen: str) -> list[Any]:
+        """The controls as the run is; what somebody is just choosing is left alone unless the run is another one."""
+        state = self._studio.state()
+        under_way = state["phase"] in _UNDER_WAY
+        buttons = [
+            gr.Button("Start again with these" if under_way else "Start"),
+            gr.Button(
+                "Stop recording" if state["recording"] else "Record",
+                interactive=state["phase"] in {"waiting", "running"},
+            ),
+            gr.Button(interactive=under_way),
+        ]
+        run = repr([state[name] for name in ("source", "model", "scale", "quality")]) if under_way else seen
+        if run == seen:
+            return [seen, *[gr.skip()] * 4, *buttons]
+        networks = self._studio.networks(state["scale"])
+        source = self._source_of(state["source"])
+        return [
+            run,
+            source,
+            gr.Dropdown(list(networks), value=state["model"]),
+            state["scale"],
+            state["quality"],
+            *buttons,
+        ]
+
+    def _source_of(self, label: str) -> Any:
+        """The source by its label, where it is one that every page offers."""
+        key = next((key for name, key in _pairs(self._studio) if name == label), None)
+        return gr.skip() if key is None else key
+
+
+def _pairs(studio: Studio) -> list[tuple[str, str]]:
+    return [(choice.label, choice.key) for choice in studio.sources()]
+
+
+def _usual(networks: tuple[str, ...]) -> str | None:
+    return DEFAULT if DEFAULT in networks else next(iter(networks), None)
+
+
+def _told(action: Callable[[], Any]) -> Any:
+    """Do it; where it cannot be done, the page says why."""
+    try:
+        return action()
+    except PageError as error:
+        text = str(error)
+        raise gr.Error(text[:1].upper() + text[1:], title="That did not work", print_exception=False) from error
