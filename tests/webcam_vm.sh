@@ -127,7 +127,7 @@ main() {
     build_first_files "$kernel" "$work/first"
     write_job "$work/first/job" "$kernel" "$@"
     (cd "$work/first" && find . | cpio --quiet -o -H newc | gzip -1) > "$work/first.gz"
-    run_machine "$kernel" "$work/first.gz" | tr -d '\r' | tee "$work/said" || true
+    run_machine "$kernel" "$work/first.gz" | sed -u 's/\r$//' | tee "$work/said" || true
     status=$(sed -n 's/^the checks ended with status \([0-9]*\)$/\1/p' "$work/said")
     if [ -z "$status" ]; then
         echo "the machine did not come to its end within $limit_seconds s" >&2
