@@ -23,11 +23,15 @@ import av
 
 from streams.clock import Clock
 from streams.errors import SourceError
+from streams.sources.base import StreamInfo
+from streams.sources.sound import SoundPacket
 
 log = logging.getLogger(__name__)
 
 _ROOM = 2
 """Pictures that may wait for the taker: one in his hand, one ready."""
+_SOUND_ROOM = 256
+"""Packets of sound that may wait with them: seconds of it, and small beside one picture."""
 
 
 class Sign(enum.Enum):
@@ -53,6 +57,7 @@ class Traits:
         paced: data comes in lumps, and pictures are to be given out at their own pace.
         lull_seconds: for how long nothing may come by right.
         duration_seconds: where the input is no live one but has an end; else None.
+        sound: the stream of its sound; None where it has none.
     """
 
     codec: str
@@ -62,6 +67,10 @@ class Traits:
     paced: bool = False
     lull_seconds: float = 0.0
     duration_seconds: float | None = None
+    sound: StreamInfo | None = None
+
+
+Event: TypeAlias = "av.VideoFrame | SoundPacket | Sign"
 
 
 class Session(Protocol):
@@ -69,8 +78,8 @@ class Session(Protocol):
 
     traits: Traits
 
-    def events(self) -> Iterator[av.VideoFrame | Sign]:
-        """Pictures as they come; raises :class:`SourceError`, without a password in it, when the input is lost."""
+    def events(self) -> Iterator[Event]:
+        """Pictures and sound as they come; raises :class:`SourceError`, without a password, when the input is lost."""
         ...
 
     def close(self) -> None:
@@ -86,11 +95,19 @@ class Arrival:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Sound, and when it was there on the clock."""
+
+    sound: SoundPacket
+    seconds: float
+
+
 Open: TypeAlias = Callable[[], Session]
 
 
 class Connection:
-    """Opens a session at once, and hands out its pictures in order.
+    """Opens a session at once, and hands out its pictures, and the sound between them, in order.
 
     Attributes:
         traits: of the session once it is open, None before.
@@ -104,7 +121,7 @@ class Connection:
         self.traits: Traits | None = None
         self._open_session, self._clock = open_session, clock
         self._changed = threading.Condition()
-        self._arrivals: deque[Arrival] = deque()
+        self._arrivals: deque[Arrival | Heard] = deque()
         self._over = self._left = False
         self._error: BaseException | None = None
         self._heard = clock.now()
@@ -114,19 +131,19 @@ class Connection:
 
     @property
     def over(self) -> bool:
-        """Whether the input came to an end of its own, and all its pictures were taken."""
+        """Whether the input came to an end of its own, and all that came was taken."""
         with self._changed:
             return self._over and not self._arrivals
 
     def quiet_seconds(self) -> float:
-        """For how long nothing has come (or, before the session is open, for how long it has been opening)."""
+        """For how long nothing but sound has come (or, before the session is open, how long it has been opening)."""
         return self._clock.now() - self._heard
 
-    def take(self, timeout_seconds: float) -> Arrival | None:
-        """The next picture; None if there is none in that time, or will be none: see ``over``.
+    def take(self, timeout_seconds: float) -> Arrival | Heard | None:
+        """What came next; None if nothing came in that time, or nothing will: see ``over``.
 
         Raises:
-            SourceError: the input was lost, after all pictures from before were taken.
+            SourceError: the input was lost, after all from before was taken.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._arrivals or self._over or self._error or self._left, timeout_seconds)
@@ -173,17 +190,26 @@ class Connection:
                 if event is Sign.OVER:
                     self._end(None)
                     return
+                if isinstance(event, SoundPacket):
+                    # A camera whose pictures stand still is lost, however long its sound goes on.
+                    self._give(Heard(event, self._clock.now()))
+                    continue
                 if not isinstance(event, Sign):
                     self._give(Arrival(event, self._clock.now()))
                 if event is not Sign.QUIET:
                     self._heard = self._clock.now()
 
-    def _give(self, arrival: Arrival) -> None:
+    def _give(self, arrival: Arrival | Heard) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._left or len(self._arrivals) < _ROOM)
+            self._changed.wait_for(lambda: self._left or self._fits(arrival))
             if not self._left:
                 self._arrivals.append(arrival)
                 self._changed.notify_all()
+
+    def _fits(self, arrival: Arrival | Heard) -> bool:
+        if isinstance(arrival, Heard):
+            return len(self._arrivals) < _SOUND_ROOM
+        return sum(isinstance(waiting, Arrival) for waiting in self._arrivals) < _ROOM
 
     def _end(self, error: BaseException | None) -> None:
         for each in (error, error.__cause__) if error is not None else ():

@@ -14,13 +14,14 @@ import av
 
 from streams.clock import Clock, MonotonicClock
 from streams.errors import AccessDeniedError, SourceError, SourceLostError, SourceNotFoundError
-from streams.frame import ChromaLocation, Frame, Item
+from streams.frame import ChromaLocation, Frame, Item, Packet
 from streams.sources.anchor import LIVE_TIME_BASE, Anchor
 from streams.sources.backoff import Backoff
 from streams.sources.base import Source, SourceInfo
-from streams.sources.connection import Arrival, Connection, Open, Traits
+from streams.sources.connection import Arrival, Connection, Heard, Open, Traits
 from streams.sources.filters import Deinterlace, Deinterlacer
 from streams.sources.formats import Planar, pixel_format, planes_of
+from streams.sources.sound import Hearing
 from streams.sources.status import LiveStatus, Patience
 
 log = logging.getLogger(__name__)
@@ -45,12 +46,15 @@ class _Note:
 
 
 class LiveSource(Source):
-    """The pictures of an input that never ends and cannot wait.
+    """The pictures and the sound of an input that never ends and cannot wait.
 
     A lost connection is made again, soon at first and then at growing intervals; the first picture afterwards is
     marked ``discontinuity``. Frames have the size and format that the stream has at that moment, not that of ``info``.
     Their pts only rise, are 0 at the first picture, and keep to the wall clock within two seconds. An access that is
     refused ends the iteration at once, with the error.
+
+    The sound is what the input has when it is opened: packets of one stream of ``info``, on the clock of the pictures,
+    moved with them. It is never waited for. Sound that is other than that after a connection was lost is left out.
 
     :meth:`close` may be called from any thread, also while another iterates: the iteration then ends within a second.
 
@@ -60,6 +64,7 @@ class LiveSource(Source):
         patience: how long to wait for what.
         deinterlace: as in :class:`streams.sources.FileSource`.
         chroma_location: where the chroma samples lie, if it is known better than the codec's convention.
+        audio: whether to give out the sound, if there is any.
         backoff: the intervals.
         clock: of arrivals and intervals.
 
@@ -78,6 +83,7 @@ class LiveSource(Source):
         patience: Patience | None = None,
         deinterlace: Deinterlace = "auto",
         chroma_location: ChromaLocation | None = None,
+        audio: bool = True,
         backoff: Backoff | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -89,6 +95,7 @@ class LiveSource(Source):
         self._deinterlace: Deinterlace = deinterlace
         self._deinterlacer: Deinterlacer[_Note] = Deinterlacer(deinterlace)
         self._planar, self._anchor = Planar(), Anchor()
+        self._hearing = Hearing(self._anchor, name=name, wanted=audio)
         self._anew = False
         self._stop = threading.Event()
         self._status = LiveStatus()
@@ -107,7 +114,7 @@ class LiveSource(Source):
         return self._status
 
     def items(self) -> Iterator[Item]:
-        """Frames as they come, until :meth:`close`.
+        """Frames and packets of the sound as they come, until :meth:`close`.
 
         Raises:
             AccessDeniedError: the source came back and refuses us.
@@ -116,7 +123,7 @@ class LiveSource(Source):
         try:
             while not self._stop.is_set() and self._connection is not None:
                 try:
-                    yield from self._frames(self._connection)
+                    yield from self._received(self._connection)
                     break
                 except SourceError as error:
                     if not self.info.live:
@@ -144,7 +151,7 @@ class LiveSource(Source):
             raise SourceLostError(f"{self._name}: closed before its first picture")
         picture, traits = self._planar.to_planar(first.picture), self._traits
         if traits.duration_seconds is not None:
-            self._anchor = Anchor(limit_seconds=math.inf)
+            self._anchor.limit_seconds = math.inf
         self._waiting = first
         self.info = SourceInfo(
             width=picture.width,
@@ -156,13 +163,14 @@ class LiveSource(Source):
             duration_seconds=traits.duration_seconds,
             sample_aspect_ratio=traits.sample_aspect_ratio,
             codec=traits.codec,
+            streams=self._hearing.streams,
         )
 
     def _connect(self) -> Arrival | None:
         """A new connection up to its first picture; None if that was stopped."""
         self._hang_up()
         connection = self._connection = Connection(self._open_session, clock=self._clock)
-        first = self._next(connection, begun=self._clock.now())
+        first = self._first(connection)
         if first is None:
             if connection.over:
                 raise SourceLostError(f"{self._name}: ended before its first picture")
@@ -170,6 +178,7 @@ class LiveSource(Source):
         assert connection.traits is not None
         self._traits = connection.traits
         self._anchor.restart()
+        self._hearing.connected(self._traits.sound)
         self._backoff.reset()
         self._status = replace(self._status, connected=True)
         return first
@@ -191,15 +200,25 @@ class LiveSource(Source):
             except SourceError as again:
                 error = again
 
-    def _next(self, connection: Connection, *, begun: float | None = None) -> Arrival | None:
-        """The next picture; None if there is none any more. ``begun``: when a connection without one was begun."""
+    def _first(self, connection: Connection) -> Arrival | None:
+        """The first picture; None if there is none. What is heard before it is left out."""
+        begun = self._clock.now()
+        while isinstance(arrival := self._next(connection, begun=begun), Heard):
+            pass
+        return arrival
+
+    def _next(self, connection: Connection, *, begun: float | None = None) -> Arrival | Heard | None:
+        """What came next; None if nothing will. ``begun``: when a connection without a picture so far was begun."""
         while not self._stop.is_set() and not connection.over:
             arrival = connection.take(_POLL_SECONDS)
-            if arrival is not None:
+            if isinstance(arrival, Arrival):
                 return arrival
+            # Sound alone proves nothing: the pictures may have come to a standstill.
             self._check(connection)
             if begun is not None and self._clock.now() - begun > _PICTURE_SECONDS:
                 raise SourceLostError(f"{self._name}: sends data, and no picture within {_PICTURE_SECONDS:g} s")
+            if arrival is not None:
+                return arrival
         return None
 
     def _check(self, connection: Connection) -> None:
@@ -213,26 +232,31 @@ class LiveSource(Source):
             self._status = replace(self._status, stalls=self._status.stalls + 1)
             raise SourceLostError(f"{self._name}: nothing came for {limit:g} s")
 
-    def _frames(self, connection: Connection) -> Iterator[Frame]:
+    def _received(self, connection: Connection) -> Iterator[Frame | Packet]:
         while not self._stop.is_set():
-            arrival, self._waiting = self._waiting or self._next(connection), None
+            arrival = self._waiting or self._next(connection)
+            self._waiting = None
             if arrival is None:
                 break
-            note = self._note(arrival)
+            if isinstance(arrival, Heard):
+                packet = self._hearing.place(arrival.sound, arrived=arrival.seconds)
+                if packet is not None:
+                    yield packet
+                continue
+            note = self._note(arrival.picture, arrival.seconds)
             for picture, its in self._deinterlacer.push(self._planar.to_planar(arrival.picture), note):
                 yield self._frame(picture, its)
         if not self._stop.is_set():
             for picture, its in self._deinterlacer.flush():
                 yield self._frame(picture, its)
 
-    def _note(self, arrival: Arrival) -> _Note:
+    def _note(self, picture: av.VideoFrame, arrived: float) -> _Note:
         """The time of a picture, waited for where the input comes in lumps."""
-        picture, traits = arrival.picture, self._traits
+        traits = self._traits
         tick = picture.time_base or Fraction(0)
         known = picture.pts is not None and tick and traits.trusted_times
         seconds = float((picture.pts or 0) * tick) if known else None
-        pts, jumped = self._anchor.place(seconds, arrived=arrival.seconds)
-        arrived = arrival.seconds
+        pts, jumped = self._anchor.place(seconds, arrived=arrived)
         if traits.paced:
             self._clock.wait(self._anchor.due_seconds() - self._clock.now(), self._stop)
             arrived = self._clock.now()

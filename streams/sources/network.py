@@ -16,9 +16,10 @@ from av.video.stream import VideoStream
 
 from streams.errors import AccessDeniedError, NoVideoError, SourceError, SourceLostError, SourceNotFoundError
 from streams.redact import Address, RedactingFilter, redact, scrub
-from streams.sources.connection import Sign, Traits
+from streams.sources.connection import Event, Sign, Traits
 from streams.sources.live import LiveSource
 from streams.sources.probe import codec_name, nominal_rate
+from streams.sources.sound import Microphone
 from streams.sources.status import Patience
 
 log = logging.getLogger(__name__)
@@ -173,10 +174,15 @@ class NetworkSession:
             self._container.close()
             raise
 
-    def events(self) -> Iterator[av.VideoFrame | Sign]:
-        """Pictures as they come."""
+    def events(self) -> Iterator[Event]:
+        """Pictures and sound as they come."""
+        microphone = self._microphone
+        streams = (self._stream, microphone.stream) if microphone is not None else (self._stream,)
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._container.demux(*streams):
+                if microphone is not None and packet.stream_index != self._stream.index:
+                    yield from microphone.take(packet)
+                    continue
                 if packet.size == 0:
                     break
                 pictures = self._decode(packet)
@@ -213,8 +219,9 @@ class NetworkSession:
             raise NoVideoError(f"{self._address}: has no video; check the address")
         if stream.codec_context is None:
             raise NoVideoError(f"{self._address}: this FFmpeg has no decoder for its video; choose another codec there")
+        self._microphone = microphone = Microphone.beside(stream, name=str(self._address))
         for other in self._container.streams:
-            if other.index != stream.index:
+            if other.index not in (stream.index, microphone.stream.index if microphone is not None else None):
                 other.discard = Discard.all
         return stream
 
@@ -233,6 +240,7 @@ class NetworkSession:
             paced=lumpy and duration is None and timed,
             lull_seconds=lull_seconds,
             duration_seconds=duration,
+            sound=self._microphone.info if self._microphone is not None else None,
         )
 
 
