@@ -16,6 +16,7 @@ from streams.sources.file import FileSource
 from streams.sources.live import LiveSource
 from streams.sources.network import NETWORK_SCHEMES, NetworkSource
 from streams.sources.paced import PacedSource
+from streams.sources.pushed import PushedSource
 from streams.sources.status import LiveStatus
 from streams.sources.synthetic import SyntheticSource
 from streams.sources.webcam import WebcamSource, is_webcam
@@ -26,6 +27,7 @@ __all__ = [
     "LiveStatus",
     "NetworkSource",
     "PacedSource",
+    "PushedSource",
     "Source",
     "SourceInfo",
     "StreamInfo",
