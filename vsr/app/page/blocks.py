@@ -1,7 +1,7 @@
 """The page as Gradio builds it: controls beside the player, and a tab for files.
 
-Pictures and figures do not pass through Gradio: ``assets/player.js`` takes them from the WebSocket. It presses the hidden
-button ``vsr-sync`` whenever the run has changed, so that the controls of every open page agree with the one run there is.
+Pictures and figures do not pass through Gradio: ``assets/player.js`` takes them from the WebSocket. It presses the
+hidden button ``vsr-sync`` whenever the run has changed, so that the controls of every open page agree with it.
 """
 
 from __future__ import annotations
@@ -37,25 +37,24 @@ _BEGIN = "(source, address) => window.vsr.begin(address || source)"
 
 
 def mount_options() -> dict[str, Any]:
-    """What ``gradio.mount_gradio_app`` is to be given besides the blocks: looks, player, and no links of Gradio's own."""
+    """What ``gradio.mount_gradio_app`` is given besides the blocks: looks, the player, and no links of Gradio's own."""
     return {"theme": _theme(), "css_paths": ASSETS / "page.css", "head": _HEAD, "footer_links": [], "show_error": True}
 
 
-def build(studio: Studio, *, allow_any_source: bool = False) -> gr.Blocks:
-    """The page of a studio.
+def build(studio: Studio) -> gr.Blocks:
+    """The page of a studio, which holds the one run that all open pages show and steer.
 
-    Args:
-        studio: the one run that all pages show and steer.
-        allow_any_source: offer a field for an address; the studio must allow it too.
+    A field for an address is there only where the studio allows any source.
     """
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+    page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
+    with page:
         gr.HTML(_INTRODUCTION, js_on_load=None)
         with gr.Tabs():
             with gr.Tab("Live", id="live"), gr.Row(elem_id="vsr-live"):
                 with gr.Column(scale=3, min_width=320):
                     gr.HTML("<div data-vsr-player></div>", js_on_load=None, elem_id="vsr-player")
                 with gr.Column(scale=1, min_width=280, elem_id="vsr-controls"):
-                    controls = _Controls(studio, allow_any_source=allow_any_source)
+                    controls = _Controls(studio)
                     gr.HTML("<div data-vsr-recordings></div>", js_on_load=None)
             with gr.Tab("Files", id="files"):
                 build_files_tab(studio.networks)
@@ -88,7 +87,7 @@ def _theme() -> gr.themes.Base:
 class _Controls:
     """The column beside the player: what to run, and the buttons."""
 
-    def __init__(self, studio: Studio, *, allow_any_source: bool) -> None:
+    def __init__(self, studio: Studio) -> None:
         self._studio = studio
         sources = _pairs(studio)
         self.source = gr.Dropdown(sources, value=sources[0][1], label="Source", elem_id="vsr-source")
@@ -96,14 +95,19 @@ class _Controls:
             label="Address",
             placeholder="rtsp://… or http://…",
             info="Used in place of the source above, when it is filled in.",
-            visible=allow_any_source,
+            visible=studio.allow_any_source,
             elem_id="vsr-address",
         )
         self.upload = gr.UploadButton("Choose a clip of your own…", size="sm", elem_id="vsr-upload")
         with gr.Row():
-            networks, scale = studio.networks(default_scale()), default_scale()
+            scale = studio.options.scale or default_scale()
+            networks = studio.networks(scale)
             self.model = gr.Dropdown(
-                list(networks), value=_usual(networks), label="Network", elem_id="vsr-model", min_width=120
+                list(networks),
+                value=_usual(networks, studio.options.model),
+                label="Network",
+                elem_id="vsr-model",
+                min_width=120,
             )
             self.scale = gr.Radio(
                 [(f"×{one}", one) for one in SCALES],
@@ -114,7 +118,7 @@ class _Controls:
             )
         self.quality = gr.Radio(
             _QUALITIES,
-            value="fixed",
+            value=studio.options.quality,
             label="Quality",
             info="Automatic takes a smaller network when this machine cannot keep up.",
             elem_id="vsr-quality",
@@ -138,13 +142,13 @@ class _Controls:
         begun.success(None, [self.source, self.address], None, js=_BEGIN, api_visibility="private")
         self.stop.click(self._stop, None, None, **quiet)
         self.record.click(self._record, None, None, trigger_mode="once", **quiet)
-        everything = {"inputs": self.seen, "outputs": [self.seen, *choices, *buttons]}
-        page.load(self._agree, **everything, **quiet)
-        self.sync.click(self._agree, **everything, trigger_mode="always_last", **quiet)
+        everything = [self.seen, *choices, *buttons]
+        page.load(self._agree, self.seen, everything, **quiet)
+        self.sync.click(self._agree, self.seen, everything, trigger_mode="always_last", **quiet)
 
     def _networks(self, scale: int, model: str) -> gr.Dropdown:
         networks = self._studio.networks(scale)
-        return gr.Dropdown(list(networks), value=model if model in networks else _usual(networks))
+        return gr.Dropdown(list(networks), value=_usual(networks, model))
 
     def _take(self, upload: str) -> gr.Dropdown:
         name = Path(upload).name
@@ -198,8 +202,8 @@ def _pairs(studio: Studio) -> list[tuple[str, str]]:
     return [(choice.label, choice.key) for choice in studio.sources()]
 
 
-def _usual(networks: tuple[str, ...]) -> str | None:
-    return DEFAULT if DEFAULT in networks else next(iter(networks), None)
+def _usual(networks: tuple[str, ...], wanted: str | None = None) -> str | None:
+    return next((name for name in (wanted, DEFAULT) if name in networks), next(iter(networks), None))
 
 
 def _told(action: Callable[[], Any]) -> Any:

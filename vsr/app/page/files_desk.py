@@ -147,7 +147,7 @@ class FilesDesk:
 
 
 def _run(job: FileJob) -> None:
-    from vsr.app.upscale import upscale_video
+    from vsr.app.jobs import upscale_video
 
     if job.stop.is_set():
         raise Cancelled("before its turn")

@@ -7,6 +7,8 @@ const JPEG_QUALITY = 0.92;
 const MOST_UNANSWERED = 2;
 const TICK_MS = 1000 / 30;
 const OPEN_MS = 8000;
+// How the server says that the run was ended: nothing went wrong.
+const GOING_AWAY = 1001;
 
 const PROBLEMS = {
   NotAllowedError: "The browser did not allow the camera. Allow it for this page (the sign beside the address), then press Start again.",
@@ -83,10 +85,10 @@ export class Camera {
         if (message.taken !== undefined) run.unanswered = Math.max(0, run.unanswered - 1);
         if (message.error) run.words = message.error;
       };
-      socket.onclose = () => {
+      socket.onclose = (event) => {
         clearTimeout(timer);
         reject(new CameraError(run.words ?? "The connection for the camera could not be opened."));
-        this.end(run, run.words ?? "");
+        this.end(run, event.code === GOING_AWAY ? "" : (run.words ?? ""));
       };
     });
   }
