@@ -73,10 +73,12 @@ def luma(picture: Rgb) -> npt.NDArray[np.uint8]:
     return rows[:, : plane.width].copy()
 
 
-def write_clip(path: Path, clip: Clip, *, scale: int = 1, crf: int = 12, sound: bool = True) -> None:
+def write_clip(
+    path: Path, clip: Clip, *, scale: int = 1, crf: int = 12, preset: str = "fast", sound: bool = True
+) -> None:
     """Encode a clip, shrunk by ``scale``, as H.264 with AAC sound."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=clip.rate, options={"crf": str(crf), "preset": "fast"})
+        video = container.add_stream("libx264", rate=clip.rate, options={"crf": str(crf), "preset": preset})
         video.width, video.height, video.pix_fmt = clip.width // scale, clip.height // scale, "yuv420p"
         audio = container.add_stream("aac", rate=_SOUND_RATE) if sound else None
         for index, picture in enumerate(clip.pictures(scale=scale)):

@@ -262,13 +262,18 @@ class LiveSession:
         """Bicubic to the same size, built when it is first asked for. For one thread at a time."""
         return self._networks.baseline()
 
+    @property
+    def network(self) -> str:
+        """Name of the network in use. From any thread."""
+        return self._networks.current
+
     def status(self) -> LiveStatus:
         """How the run stands. From any thread, before, during and after it."""
         governed = self._networks.governed
         info = self.feed.info
         return LiveStatus(
             stats=self._pipeline.live_stats(),
-            network=self._networks.current,
+            network=self.network,
             moves=0 if governed is None else governed.moved,
             input_size=(info.width, info.height),
             output_size=(self.feed.width, self.feed.height),
