@@ -5,12 +5,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BENCH  := $(VENV)/.bench-ready
+PAGE   := $(VENV)/.page-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench upscale weights clean
+.PHONY: help setup demo test test-page lint format bench upscale weights clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 	@echo
 	@echo 'ARGS="…" is passed on: make test ARGS="-k pipeline". PYTHON=… chooses the interpreter of a new .venv.'
 
@@ -21,6 +22,12 @@ demo: $(READY) ## Make a small clip, upscale it, and show what was gained
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-page: $(PAGE) ## Run the tests of the preview page in Chromium
+	@for name in "$$VSR_CHROMIUM" chromium chromium-browser google-chrome; do \
+	    command -v "$$name" >/dev/null && exit 0; \
+	done; echo 'found no Chromium; try: apt-get install chromium, or VSR_CHROMIUM=/path/to/it' >&2; exit 2
+	$(BIN)/python -m pytest tests/page $(ARGS)
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
@@ -62,4 +69,8 @@ $(READY): pyproject.toml constraints.txt
 
 $(BENCH): $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
+	@touch $@
+
+$(PAGE): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[page,page-test]'
 	@touch $@
