@@ -146,7 +146,8 @@ class StillMaker:
             picture, form, format="rgb0", dst_color_range=RANGES["full"], interpolation=interpolation
         ).planes[0]
         # Four bytes a pixel is how Pillow keeps RGB itself: nothing is copied.
-        return Image.frombuffer("RGBX", (rgb.width, rgb.height), np.frombuffer(rgb, np.uint8), "raw", "RGBX", rgb.line_size, 1)
+        pixels = np.frombuffer(memoryview(rgb), np.uint8)
+        return Image.frombuffer("RGBX", (rgb.width, rgb.height), pixels, "raw", "RGBX", rgb.line_size, 1)
 
     def _scale(self, picture: av.VideoFrame, form: PixelFormat, **target: Any) -> av.VideoFrame:
         key = (picture.width, picture.height, picture.format.name, form.matrix, form.range, *target.items())
