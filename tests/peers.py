@@ -33,7 +33,7 @@ _RTMP_MODULES = [Path(folder) / "ngx_rtmp_module.so" for folder in ("/usr/lib/ng
 _NGINX = """
 load_module {module};
 daemon off;
-master_process off;
+worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log info;
 events {{ }}
@@ -41,7 +41,7 @@ rtmp {{
     access_log off;
     server {{
         listen 127.0.0.1:{port};
-        application live {{ live on; wait_video on; idle_streams off; }}
+        application live {{ live on; }}
         application closed {{ live on; deny publish all; deny play all; }}
     }}
 }}
@@ -49,7 +49,7 @@ rtmp {{
 
 
 class _Server:
-    """A process that serves at the same port whenever it runs."""
+    """A process, with those that it starts, that serves at the same port whenever it runs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,18 +64,18 @@ class _Server:
     def kill(self) -> None:
         """As in a power cut: it says nothing to anybody."""
         if self._process is not None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.communicate()
             self._process = None
 
     def freeze(self) -> None:
         """Keep the connections, and do nothing, until :meth:`thaw`."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        os.killpg(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        os.killpg(self._process.pid, signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self
@@ -100,6 +100,7 @@ class GstServer(_Server):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -121,7 +122,7 @@ class GstServer(_Server):
 
 
 class NginxServer(_Server):
-    """nginx with its RTMP module: who publishes under ``live/NAME`` is seen by all who play it."""
+    """nginx with its RTMP module: ``live/NAME`` is for all to send and to play, ``closed/NAME`` for nobody."""
 
     def start(self) -> None:
         program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
@@ -140,6 +141,7 @@ class NginxServer(_Server):
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                start_new_session=True,
             )
             self._await_pid_file()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -263,4 +264,7 @@ def _translate(address: Address, error: Exception) -> SourceError:
         if isinstance(error, kind):
             return translation(f"{address}: {text}")
     reason = redact(getattr(error, "strerror", None) or error)
+    if getattr(error, "errno", None) == errno.EIO:
+        # FFmpeg's RTMP has no other word for a silence, for a refusal and for an end.
+        reason = "nothing came, or the other side broke off"
     return SourceLostError(f"{address}: {reason}; check the address and whether it is sending")
