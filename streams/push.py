@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any, Literal, Self
 
 import av
@@ -81,27 +82,41 @@ def deadline(seconds: float) -> Iterator[None]:
 
 def push(order: Order, source: Any) -> None:
     """Send everything that comes from ``source``, an open ``av`` input, until it ends."""
-    stream = source.streams.video[0]
-    packets = source.demux(stream)
-    next(packets)
+    pictures = source.streams.video[0]
+    packets = source.demux(*source.streams)
+    next(packet for packet in packets if packet.stream_index == pictures.index)
     with deadline(order.connect_seconds):
         output = av.open(order.url, "w", format=order.muxer, container_options=order.options)
-        target = output.add_stream_from_template(stream, opaque=True)
-        target.time_base = stream.time_base
+        targets = [_add(output, stream) for stream in source.streams]
         output.start_encoding()
     _say(report("ready"))
-    begun = False
-    for packet in packets:
-        begun = begun or packet.is_keyframe
-        if not begun or not packet.size:
-            continue
+    for packet in _from_key(packets, pictures.index):
         # Nothing is reordered: a missing time of decoding is that of showing.
         packet.dts = packet.pts if packet.dts is None else packet.dts
-        packet.stream = target
+        packet.stream = targets[packet.stream_index]
         with deadline(order.write_seconds):
             output.mux_one(packet)
     with deadline(order.write_seconds):
         output.close()
+
+
+def _add(output: Any, stream: Any) -> Any:
+    target = output.add_stream_from_template(stream, opaque=True)
+    target.time_base = stream.time_base
+    return target
+
+
+def _from_key(packets: Iterator[Any], pictures: int) -> Iterator[Any]:
+    """All from the first key picture on, without sound of before it."""
+    begun: Fraction | None = None
+    for packet in packets:
+        if not packet.size or packet.pts is None:
+            continue
+        seconds = packet.pts * packet.time_base
+        if begun is None and packet.stream_index == pictures and packet.is_keyframe:
+            begun = seconds
+        if begun is not None and seconds >= begun:
+            yield packet
 
 
 def main() -> int:

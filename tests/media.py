@@ -38,6 +38,28 @@ def pattern(count: int, width: int, height: int, name: str = "yuv420p") -> list[
     return pictures if layout.native else [picture.reformat(format=name) for picture in pictures]
 
 
+def flashes(count: int, width: int, height: int) -> list[av.VideoFrame]:
+    """Pictures 40 ms apart, the first white and the others black."""
+    pictures = []
+    for index in range(count):
+        picture = av.VideoFrame(width, height, "yuv420p")
+        for plane, value in zip(picture.planes, (16 if index else 235, 128, 128), strict=True):
+            plane.update(bytes([value]) * plane.buffer_size)
+        picture.pts, picture.time_base = index * 40, TICK
+        pictures.append(picture)
+    return pictures
+
+
+def a_law(number: int, samples: int) -> list[Any]:
+    """Packets of so many samples at 8 kHz: a beep for number 0, silence for others."""
+    wave = np.sin(np.arange(samples) * (2 * np.pi * 1000 / 8000)) * (0 if number else 20_000)
+    context: Any = av.CodecContext.create("pcm_alaw", "w")
+    context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
+    sound = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None, :], format="s16", layout="mono")
+    sound.sample_rate = 8000
+    return [*context.encode(sound), *context.encode(None)]
+
+
 def write_clip(
     path: Path,
     pictures: Iterable[av.VideoFrame],

@@ -1,7 +1,8 @@
 """A small RTSP server that fails on demand: H.264 over RTP, interleaved in TCP or over UDP, standard library and PyAV.
 
 It answers what a player asks before it plays (RFC 2326), packs pictures as RFC 6184 says, and speaks no RTCP. Pictures
-are encoded once per size and sent again and again: it costs next to nothing while a test waits.
+are encoded once per size and sent again and again: it costs next to nothing while a test waits. With sound (A-law, as
+from most cameras) every fiftieth picture is white, and as long as it stays there is a beep.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ _TICKS = 90_000 // RATE
 _GOP = 5
 _PICTURES = 10
 _PAYLOAD = 1200
+BEEP_EVERY = 50
+SOUND_RATE = 8000
 _REASONS = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 461: "Unsupported Transport"}
 
 
 @functools.cache
-def coded(width: int, height: int) -> tuple[tuple[bytes, ...], ...]:
+def coded(width: int, height: int, *, flashes: bool = False) -> tuple[tuple[bytes, ...], ...]:
     """The NAL units of some pictures, of which every fifth can be decoded alone."""
     context = av.CodecContext.create("libx264", "w")
     context.width, context.height, context.pix_fmt = width, height, "yuv420p"
     context.time_base, context.framerate = media.TICK, RATE
     context.options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(_GOP), "x264-params": "repeat-headers=1"}
-    packets = [p for picture in media.pattern(_PICTURES, width, height) for p in context.encode(picture)]
+    pictures = media.flashes(BEEP_EVERY, width, height) if flashes else media.pattern(_PICTURES, width, height)
+    packets = [p for picture in pictures for p in context.encode(picture)]
     packets += context.encode(None)
     return tuple(tuple(nal for nal in re.split(b"\0\0\0?\1", bytes(packet)) if nal) for packet in packets)
 
@@ -55,13 +59,20 @@ def payloads(nals: tuple[bytes, ...]) -> Iterator[tuple[bytes, bool]]:
             yield bytes([(head & 0x60) | 28, mark]) + body[start : start + _PAYLOAD], last and ends
 
 
+@functools.cache
+def coded_sound() -> tuple[bytes, ...]:
+    """A-law for the time of one picture each, of which the first is a beep and the others are silent."""
+    step = SOUND_RATE // RATE
+    return tuple(b"".join(bytes(p) for p in media.a_law(number, step)) for number in range(BEEP_EVERY))
+
+
 @dataclass(eq=False)
 class _Client:
     sock: socket.socket
-    udp: tuple[str, int] | None = None
+    udp: dict[int, tuple[str, int]] = field(default_factory=dict)
     playing: bool = False
     begun: bool = False
-    sequence: int = 0
+    sequence: dict[int, int] = field(default_factory=lambda: {0: 0, 1: 0})
     last_request: dict[str, str] = field(default_factory=dict)
 
 
@@ -75,10 +86,12 @@ class RtspServer:
         userinfo: ``"name:password"`` that is asked for, or None.
         loss: how many of the RTP packets to leave out, 0 to 1.
         ticks, ssrc: where the RTP clock stands and who sends; see ``jump``.
+        sound: whether there is any, and pictures that go with it; ``muted``: there is, and it is not sent.
         connections: how many there were.
     """
 
-    def __init__(self, *, width: int = 128, height: int = 96) -> None:
+    def __init__(self, *, width: int = 128, height: int = 96, sound: bool = False) -> None:
+        self.sound, self.muted = sound, False
         self.size = (width, height)
         self.frozen = False
         self.status = 200
@@ -180,10 +193,16 @@ class RtspServer:
         elif method == "DESCRIBE" and self.status != 200:
             code = self.status
         elif method == "DESCRIBE":
-            body = _description()
+            body = _description(sound=self.sound)
             lines += ["Content-Type: application/sdp", f"Content-Base: {url}/", f"Content-Length: {len(body)}"]
         elif method == "SETUP":
-            lines += [f"Transport: {self._transport(client, headers['transport'])}", "Session: 1;timeout=60"]
+            track = int(url.endswith("track1"))
+            lines += [f"Transport: {self._transport(client, headers['transport'], track)}", "Session: 1;timeout=60"]
+        elif method == "PLAY" and self.sound:
+            ticks, base = self.ticks, url.rstrip("/")
+            times = ((0, ticks), (1, _sound_ticks(ticks)))
+            tracks = ",".join(f"url={base}/track{number};seq=0;rtptime={time & 0xFFFFFFFF}" for number, time in times)
+            lines += ["Session: 1", f"RTP-Info: {tracks}"]
         else:
             lines.append("Session: 1")
         return "\r\n".join([f"RTSP/1.0 {code} {_REASONS.get(code, 'Failed')}", *lines, "", body])
@@ -193,22 +212,24 @@ class RtspServer:
             return True
         return headers.get("authorization") == "Basic " + base64.b64encode(self.userinfo.encode()).decode()
 
-    def _transport(self, client: _Client, wanted: str) -> str:
+    def _transport(self, client: _Client, wanted: str, track: int) -> str:
         ports = re.search(r"client_port=(\d+)", wanted)
         if "TCP" in wanted or ports is None:
-            return "RTP/AVP/TCP;unicast;interleaved=0-1"
-        client.udp = ("127.0.0.1", int(ports[1]))
+            return f"RTP/AVP/TCP;unicast;interleaved={2 * track}-{2 * track + 1}"
+        client.udp[track] = ("127.0.0.1", int(ports[1]))
         own = self._udp.getsockname()[1]
         return f"RTP/AVP;unicast;client_port={ports[1]}-{int(ports[1]) + 1};server_port={own}-{own + 1}"
 
     def _send(self) -> None:
         number, due = 0, time.monotonic()
         while self._running:
-            pictures = coded(*self.size)
+            pictures = coded(*self.size, flashes=self.sound)
             number += 1
             if not self.frozen:
                 for client in [client for client in self._clients if client.playing]:
-                    self._send_picture(client, pictures[number % _PICTURES], key=number % _GOP == 0)
+                    self._send_picture(client, pictures[number % len(pictures)], key=number % _GOP == 0)
+                    if self.sound and not self.muted:
+                        self._send_packet(client, 1, coded_sound()[number % BEEP_EVERY], _sound_ticks(self.ticks))
             self.ticks += _TICKS
             due += 1 / RATE
             time.sleep(max(0.0, due - time.monotonic()))
@@ -218,18 +239,25 @@ class RtspServer:
         if not client.begun:
             return
         for payload, last in payloads(nals):
-            client.sequence = (client.sequence + 1) & 0xFFFF
-            header = struct.pack(
-                ">BBHII", 0x80, 96 | (0x80 if last else 0), client.sequence, self.ticks & 0xFFFFFFFF, self.ssrc
-            )
-            if self._chance.random() < self.loss:
-                continue
-            packet = header + payload
-            with suppress(OSError):
-                if client.udp:
-                    self._udp.sendto(packet, client.udp)
-                else:
-                    client.sock.sendall(b"$\0" + struct.pack(">H", len(packet)) + packet)
+            self._send_packet(client, 0, payload, self.ticks, last=last)
+
+    def _send_packet(self, client: _Client, track: int, payload: bytes, ticks: int, *, last: bool = False) -> None:
+        client.sequence[track] = (client.sequence[track] + 1) & 0xFFFF
+        kind = (96, 8)[track] | (0x80 if last else 0)
+        ssrc = self.ssrc + 1000 * track
+        header = struct.pack(">BBHII", 0x80, kind, client.sequence[track], ticks & 0xFFFFFFFF, ssrc)
+        if self._chance.random() < self.loss:
+            return
+        packet = header + payload
+        with suppress(OSError):
+            if client.udp:
+                self._udp.sendto(packet, client.udp[track])
+            else:
+                client.sock.sendall(struct.pack(">cBH", b"$", 2 * track, len(packet)) + packet)
+
+
+def _sound_ticks(ticks: int) -> int:
+    return ticks * SOUND_RATE // 90_000
 
 
 def _requests(sock: socket.socket) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -253,7 +281,9 @@ def _requests(sock: socket.socket) -> Iterator[tuple[str, str, dict[str, str]]]:
         buffer += received
 
 
-def _description() -> str:
+def _description(*, sound: bool) -> str:
     lines = ["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=test", "t=0 0", "m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000"]
-    lines += ["a=fmtp:96 packetization-mode=1", f"a=framerate:{RATE}", "a=control:track0", ""]
-    return "\r\n".join(lines)
+    lines += ["a=fmtp:96 packetization-mode=1", f"a=framerate:{RATE}", "a=control:track0"]
+    if sound:
+        lines += ["m=audio 0 RTP/AVP 8", f"a=rtpmap:8 PCMA/{SOUND_RATE}/1", "a=control:track1"]
+    return "\r\n".join([*lines, ""])

@@ -28,6 +28,8 @@ class Container:
         cover: how a cover picture is kept: as a ``"stream"``, as an ``"attachment"``, or not at all.
         attachments: whether files (fonts) can be attached.
         trial: FFmpeg's name of the writer to ask instead what it holds, where ``muxer`` needs a peer to be asked.
+        sounds: FFmpeg's names of the codecs of sound that receivers take; where there are none, the writer is asked.
+        sound_codec: FFmpeg's name of the encoder for other sound, where it is encoded anew.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Container:
     cover: str | None = None
     attachments: bool = False
     trial: str = ""
+    sounds: tuple[str, ...] = ()
+    sound_codec: str = "aac"
 
 
 CONTAINERS: Mapping[str, Container] = MappingProxyType(
@@ -54,7 +58,9 @@ CONTAINERS: Mapping[str, Container] = MappingProxyType(
             cover="attachment",
             attachments=True,
         ),
-        ".webm": Container(name="WebM", muxer="webm", codecs=("vp9", "av1"), text_subtitle="webvtt"),
+        ".webm": Container(
+            name="WebM", muxer="webm", codecs=("vp9", "av1"), text_subtitle="webvtt", sound_codec="libopus"
+        ),
     }
 )
 
@@ -90,6 +96,8 @@ def holds_stream(container: Container, template: Any) -> bool:
     if template.type == "attachment" and not container.attachments:
         return False
     context = template.codec_context
+    if template.type == "audio" and container.sounds:
+        return context is not None and context.codec.canonical_name in container.sounds
     raw_sound = context is not None and context.name.startswith("pcm_")
     return header_fits(container, lambda output: add_copy(output, template), silence=raw_sound)
 

@@ -13,11 +13,16 @@ from streams.sinks.containers import Container
 from streams.sinks.encoders import EncoderOptions, check_codec
 from streams.sinks.lowlatency import KEY_SECONDS
 from streams.sinks.output import LiveOutput
+from streams.sinks.sound import only_best_sound
 from streams.sources.base import SourceInfo
 
 PLAYLIST = "index.m3u8"
 _CODECS = ("h264", "h265")
-_CONTAINER = Container(name="HLS", muxer="hls", codecs=_CODECS[:1], text_subtitle="", trial="matroska")
+_CONTAINER = Container(
+    name="HLS", muxer="hls", codecs=_CODECS[:1], text_subtitle="", trial="matroska", sounds=("aac", "mp3")
+)
+# So that both lie in the same segment.
+_SOUND_WAIT_SECONDS = 0.2
 _TICK = Fraction(1, 90_000)
 
 
@@ -25,7 +30,8 @@ class HlsSink(Sink):
     """Keeps the newest seconds of live video as MPEG-TS segments in a folder; older segments are removed.
 
     Pictures of another size or format go on in the same playlist, behind a mark of discontinuity; so does a run that
-    may ``overwrite`` the playlist of an earlier one. Packets of other streams are not written.
+    may ``overwrite`` the playlist of an earlier one. The first stream of sound goes with them, encoded anew where
+    players would not take it as it is.
 
     Args:
         path: of the folder, or of the playlist in it (``.m3u8``); the folder is made.
@@ -84,16 +90,18 @@ class HlsSink(Sink):
             raise SinkExistsError(f"{self.playlist} exists; choose another folder or allow to --overwrite it")
 
     def write(self, item: Item) -> None:
-        """Write a frame; packets of other streams are passed over.
+        """Write a frame, or a packet of sound.
 
         Raises:
             SinkError: the encoder or the disk refused it; nothing can be written after.
         """
         if self._state != "running":
             raise SinkError(f"{self.playlist} is finished; nothing can be written any more")
-        if not isinstance(item, Frame):
-            return
         try:
+            if not isinstance(item, Frame):
+                if self._output is not None:
+                    self._output.add_sound(item)
+                return
             if self._output is None or item.geometry != self._output.geometry:
                 self._begin(item)
             self._put(item)
@@ -148,7 +156,7 @@ class HlsSink(Sink):
             str(self.playlist),
             name=str(self.playlist),
             container=_CONTAINER,
-            info=self._info,
+            info=only_best_sound(self._info),
             geometry=frame.geometry,
             options=self._options,
             aspect=self._aspect,
@@ -156,6 +164,7 @@ class HlsSink(Sink):
             muxer_options=self._muxer_options(),
             bounded=True,
             bits_per_second=self._bits_per_second,
+            sound_wait_seconds=_SOUND_WAIT_SECONDS,
         )
 
     def _muxer_options(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ from streams.sinks.containers import Container
 from streams.sinks.encoders import EncoderOptions, check_codec
 from streams.sinks.output import LiveOutput
 from streams.sinks.pusher import Pusher
+from streams.sinks.sound import only_best_sound
 from streams.sources.base import SourceInfo
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class _Carriage:
 
     name: str
     muxer: str
+    sounds: tuple[str, ...]
     codecs: tuple[str, ...] = ("h264", "h265")
     options: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
@@ -42,27 +44,37 @@ class _Carriage:
     @property
     def container(self) -> Container:
         """What is written into the pipe, on behalf of what is sent."""
-        return Container(name=self.name, muxer="nut", codecs=self.codecs[:1], text_subtitle="", trial="matroska")
+        return Container(
+            name=self.name,
+            muxer="nut",
+            codecs=self.codecs[:1],
+            text_subtitle="",
+            trial="matroska",
+            sounds=self.sounds,
+        )
 
 
-_RTMP = _Carriage(name="RTMP", muxer="flv", codecs=("h264",), options={"flvflags": "no_duration_filesize"})
+_RTMP = _Carriage(
+    name="RTMP", muxer="flv", codecs=("h264",), sounds=("aac",), options={"flvflags": "no_duration_filesize"}
+)
+_TS_SOUNDS = ("aac", "mp3", "mp2", "ac3")
 CARRIAGES: Mapping[str, _Carriage] = MappingProxyType(
     {
-        "rtsp": _Carriage(name="RTSP", muxer="rtsp"),
+        "rtsp": _Carriage(name="RTSP", muxer="rtsp", sounds=("aac", "opus", "pcm_alaw", "pcm_mulaw")),
         "rtmp": _RTMP,
         "rtmps": _RTMP,
         # Seven packets of MPEG-TS are what fits through every Ethernet in one piece.
-        "udp": _Carriage(name="MPEG-TS", muxer="mpegts", query="pkt_size=1316"),
-        "tcp": _Carriage(name="MPEG-TS", muxer="mpegts"),
+        "udp": _Carriage(name="MPEG-TS", muxer="mpegts", sounds=_TS_SOUNDS, query="pkt_size=1316"),
+        "tcp": _Carriage(name="MPEG-TS", muxer="mpegts", sounds=_TS_SOUNDS),
     }
 )
 
 
 class NetworkSink(Sink):
-    """Sends video to one address over one connection; when that is lost, :meth:`write` raises and it is over.
+    """Sends video with its sound to one address over one connection; when that is lost, :meth:`write` raises, for good.
 
     :meth:`write` waits for the peer, up to the given times: put it behind a :class:`streams.sinks.DetachedSink`, which
-    also connects again. Packets of other streams are not sent.
+    also connects again. The first stream of sound is sent, encoded anew if receivers would not take it as it is.
 
     Args:
         url: ``rtsp://``, ``rtmp://``, ``rtmps://``, ``udp://`` or ``tcp://``.
@@ -123,10 +135,11 @@ class NetworkSink(Sink):
         """
         if self._over:
             raise SinkError(f"the connection to {self.address} is over; open another")
-        if not isinstance(item, Frame):
-            return
         try:
-            if self._output is None or item.geometry != self._output.geometry:
+            if not isinstance(item, Frame):
+                if self._output is not None:
+                    self._output.add_sound(item)
+            elif self._output is None or item.geometry != self._output.geometry:
                 self._connect(item)
             else:
                 self._output.write(item, key=self._key)
@@ -179,7 +192,7 @@ class NetworkSink(Sink):
             self._pusher,
             name=str(self.address),
             container=self._carriage.container,
-            info=self._info,
+            info=only_best_sound(self._info),
             geometry=frame.geometry,
             options=self._options,
             aspect=self._aspect,
@@ -189,6 +202,7 @@ class NetworkSink(Sink):
             bits_per_second=self._bits_per_second,
         )
         self._output.write(frame, key=True)
+        self._output.announce_sound()
         self._pusher.await_ready()
         # What follows is sent, and has to start with a picture that needs no other.
         self._key = True
@@ -205,7 +219,8 @@ class NetworkSink(Sink):
         url, carriage = self.address.reveal(), self._carriage
         if carriage.query and carriage.query.partition("=")[0] not in url:
             url += ("&" if "?" in url else "?") + carriage.query
-        options = dict(carriage.options)
+        # The sending process writes each packet when it comes; the least that FFmpeg takes is a microsecond.
+        options = {**carriage.options, "max_interleave_delta": "1"}
         if self._scheme == "rtsp":
             options["rtsp_transport"] = self._transport
         return Order(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -17,13 +17,16 @@ from streams.redact import redact
 from streams.sinks.containers import Container
 from streams.sinks.encoders import EncoderOptions
 from streams.sinks.lowlatency import KEY_SECONDS, live_options, network_options
-from streams.sinks.remux import Carrier, plan_streams
+from streams.sinks.remux import StreamPlan
+from streams.sinks.sound import Voice, make_voice, plan_voices
 from streams.sinks.tags import container_tags
 from streams.sinks.timeline import Timeline
 from streams.sinks.track import VideoTrack, choose_encoder
 from streams.sources.base import SourceInfo
 
 log = logging.getLogger(__name__)
+
+_ANNOUNCEMENT_SECONDS = Fraction(1, 100)
 
 
 class LiveOutput:
@@ -40,7 +43,7 @@ class LiveOutput:
         time_base: of the times written.
         muxer_options: of FFmpeg's writer.
         bounded: bound the rate and choose a format that every receiver takes; ``bits_per_second`` says which rate.
-        sound: copy the other streams that the container holds.
+        sound_wait_seconds: how long pictures may wait for sound of their time, to lie beside it in a file; above 0.
 
     Raises:
         UnsupportedStreamError: the container cannot hold the codec, or the encoder not the format.
@@ -61,7 +64,7 @@ class LiveOutput:
         muxer_options: Mapping[str, str],
         bounded: bool = False,
         bits_per_second: int | None = None,
-        sound: bool = False,
+        sound_wait_seconds: float = 1e-6,
     ) -> None:
         width, height, form = geometry
         self.geometry = geometry
@@ -69,13 +72,18 @@ class LiveOutput:
         self.timeline = Timeline(time_base)
         self.frames = 0
         self._key_due = 0
+        self._sound_from = Fraction(0)
+        self._told = False
         encoder = choose_encoder(container, form, options=options)
         options = live_options(options, encoder=encoder, rate=info.rate)
         if bounded:
             options = network_options(
                 options, encoder=encoder, rate=info.rate, pixels=width * height, bits_per_second=bits_per_second
             )
-        info = replace(info, time_base=time_base, streams=info.streams if sound else ())
+        plans = plan_voices(container, info)
+        info = replace(info, time_base=time_base, streams=())
+        if plans:
+            muxer_options = {**muxer_options, "max_interleave_delta": str(round(sound_wait_seconds * 1_000_000))}
         with self._translated():
             self._track = VideoTrack(
                 container,
@@ -87,8 +95,8 @@ class LiveOutput:
                 sample_aspect_ratio=aspect,
             )
             self._output: Any = av.open(target, "w", format=container.muxer, container_options=dict(muxer_options))
-            self._carriers: dict[int, Carrier] = {}
-            self._start(container, info)
+            self._voices: dict[int, Voice] = {}
+            self._start(container, info, plans)
 
     def write(self, frame: Frame, *, key: bool = False) -> None:
         """Encode a frame at its place on the timeline; with ``key`` as a key frame.
@@ -105,22 +113,27 @@ class LiveOutput:
                 self._output.mux_one(packet)
         self.frames += 1
 
-    def copy(self, item: Packet) -> None:
-        """Write a packet of another stream, if it is carried and lies behind the first frame.
+    def add_sound(self, item: Packet) -> None:
+        """Write a packet of another stream, if it is sound and lies behind the first frame.
 
         Raises:
             SinkError: the target refused it.
         """
-        carrier = self._carriers.get(item.stream)
-        if carrier is None or not self.frames or item.payload.pts is None:
+        voice, payload = self._voices.get(item.stream), item.payload
+        if voice is None or not self.frames or payload.pts is None:
             return
         shift = self.timeline.shift
-        if item.payload.pts * item.payload.time_base + shift < 0:
-            return
-        with self._translated():
-            packet = carrier.carry(item.payload, shift=shift)
-            if packet is not None:
-                self._output.mux_one(packet)
+        if payload.pts * payload.time_base + shift >= self._sound_from:
+            self._mux_sound(voice.carry(payload, shift=shift))
+
+    def announce_sound(self) -> None:
+        """Write a packet without content for each stream of sound: the first picture no longer waits for it."""
+        for voice in self._voices.values():
+            packet: Any = av.Packet(bytes(1))
+            packet.pts = packet.dts = 0
+            packet.time_base, packet.stream = voice.stream.time_base, voice.stream
+            self._mux_sound((packet,))
+        self._sound_from = _ANNOUNCEMENT_SECONDS
 
     def close(self) -> None:
         """Flush the encoder and write the end.
@@ -132,6 +145,8 @@ class LiveOutput:
             try:
                 for packet in self._track.flush():
                     self._output.mux_one(packet)
+                for voice in self._voices.values():
+                    self._mux_sound(voice.flush())
             finally:
                 self._output.close()
 
@@ -142,15 +157,27 @@ class LiveOutput:
         except StreamError as error:
             log.debug("%s", error)
 
-    def _start(self, container: Container, info: SourceInfo) -> None:
+    def _start(self, container: Container, info: SourceInfo, plans: Iterable[StreamPlan]) -> None:
         self._output.metadata.update(container_tags(info.metadata))
         self._track.add_to(self._output)
-        for plan in plan_streams(container, info):
-            if plan.action == "copy" and plan.stream.kind == "audio":
-                self._carriers[plan.stream.index] = Carrier(plan, output=self._output, container=container)
-            else:
-                log.info("%s is not recorded", plan.stream)
+        for plan in plans:
+            voice = make_voice(plan, output=self._output, container=container)
+            if voice is not None:
+                log.info("%s: %s goes with the pictures", self.name, plan)
+                self._voices[plan.stream.index] = voice
         self._output.start_encoding()
+
+    def _mux_sound(self, packets: Iterable[Any]) -> None:
+        with self._translated():
+            for packet in packets:
+                try:
+                    self._output.mux_one(packet)
+                except (av.InvalidDataError, ValueError) as error:
+                    # The packet's fault, and not the target's: the pictures go on.
+                    log.log(
+                        logging.DEBUG if self._told else logging.WARNING, "%s: sound is left out: %s", self.name, error
+                    )
+                    self._told = True
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ if wanted, every so many seconds; no part ever takes the place of another file.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -18,7 +19,8 @@ from itertools import count
 from pathlib import Path
 
 from streams.errors import SinkError, SinkExistsError, StreamError
-from streams.frame import Frame, Item, PixelFormat
+from streams.frame import Frame, Item, Packet, PixelFormat
+from streams.queues import PACKET_LIMIT
 from streams.sinks.base import Sink, SinkState, SinkStatus
 from streams.sinks.containers import container_of
 from streams.sinks.encoders import EncoderOptions
@@ -31,10 +33,15 @@ from streams.sources.base import SourceInfo
 log = logging.getLogger(__name__)
 
 _LOST_AT_MOST_SECONDS = 1
+# Pictures wait no longer for sound of their time, which may have ceased.
+_SOUND_WAIT_SECONDS = 0.5
 
 
 class RecordingSink(Sink):
-    """Records live video, and the sound that the container holds, into MP4, MOV, MKV or WebM.
+    """Records live video with its sound into MP4, MOV, MKV or WebM.
+
+    Sound that the container does not hold is encoded anew. A part holds the sound from its first picture on, also where
+    that came in before the picture.
 
     The parts of ``NAME.mp4`` are ``NAME.mp4``, ``NAME-0002.mp4`` and so on; with ``segment_seconds`` they begin with
     ``NAME-0001.mp4``. Numbers that are taken are passed over. A name with ``%``, such as ``%Y%m%d-%H%M%S.mkv``, is
@@ -81,6 +88,7 @@ class RecordingSink(Sink):
         self._names = _names(self.path, numbered=segment_seconds is not None)
         self._output: LiveOutput | None = None
         self._file: PartialFile | None = None
+        self._heard: deque[Packet] = deque(maxlen=PACKET_LIMIT)
         self._starts = Fraction(0)
         self._frames = 0
         self._state: SinkState = "running"
@@ -98,11 +106,11 @@ class RecordingSink(Sink):
             raise SinkError(f"{self.path} is finished; nothing can be recorded any more")
         try:
             if isinstance(item, Frame):
-                output = self._part_for(item)
-                output.write(item)
-                self._frames += 1
-            elif self._output is not None:
-                self._output.copy(item)
+                self._record(item)
+            else:
+                self._heard.append(item)
+                if self._output is not None:
+                    self._output.add_sound(item)
         except OSError as error:
             self._fail(f"cannot record into {self.path}: {error.strerror}; try another folder or disk")
             raise SinkError(self._error) from error
@@ -141,6 +149,15 @@ class RecordingSink(Sink):
 
     def _fail(self, words: str) -> None:
         self._state, self._error = "failed", words
+
+    def _record(self, frame: Frame) -> None:
+        before = self._output
+        output = self._part_for(frame)
+        output.write(frame)
+        self._frames += 1
+        if output is not before:
+            for packet in self._heard:
+                output.add_sound(packet)
 
     def _part_for(self, frame: Frame) -> LiveOutput:
         output = self._output
@@ -197,7 +214,7 @@ class RecordingSink(Sink):
             aspect=self._aspect,
             time_base=live_time_base(self._info.time_base),
             muxer_options=self._muxer_options(),
-            sound=True,
+            sound_wait_seconds=_SOUND_WAIT_SECONDS,
         )
 
     def _end_part(self, *, quietly: bool = False) -> None:

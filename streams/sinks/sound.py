@@ -1,0 +1,166 @@
+"""The sound of live video: copied where the container takes it as it is, otherwise encoded anew."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, Protocol
+
+import av
+
+from streams.sinks.containers import Container, add_copy
+from streams.sinks.remux import Carrier, StreamPlan, plan_streams
+from streams.sources.base import SourceInfo, StreamInfo
+
+log = logging.getLogger(__name__)
+
+_BITS_PER_SAMPLE, _MOST_BITS_PER_SECOND = 4, 96_000
+_USUAL_RATE = 48_000
+_GAP_SECONDS = Fraction(1, 20)
+"""More than times of packets are inexact by, and less than anybody hears missing."""
+# Decoders of these need to be told what they get before the first packet, which containers store apart.
+_CONFIGURED = frozenset({"aac", "alac", "flac", "opus", "vorbis"})
+
+
+class Voice(Protocol):
+    """What makes of the packets of one stream of sound those of one stream of an output."""
+
+    stream: Any
+
+    def carry(self, payload: Any, *, shift: Fraction) -> Iterable[Any]:
+        """The packets to write that are ready once ``payload`` is in, ``shift`` seconds later than it says."""
+        ...
+
+    def flush(self) -> Iterable[Any]:
+        """Those that were held back."""
+        ...
+
+
+def plan_voices(container: Container, info: SourceInfo) -> list[StreamPlan]:
+    """The streams of sound of ``info``, each to be copied, or to be encoded anew: ``convert``."""
+    plans = []
+    for plan in plan_streams(container, info):
+        template = plan.stream.template
+        if plan.stream.kind != "audio" or template is None or template.codec_context is None:
+            log.info("%s is not written", plan.stream)
+        elif plan.action == "copy" and _is_configured(template.codec_context):
+            plans.append(plan)
+        else:
+            plans.append(replace(plan, action="convert", target=container.sound_codec))
+    return plans
+
+
+def only_best_sound(info: SourceInfo) -> SourceInfo:
+    """``info`` with the first stream of sound alone: what is watched live has one."""
+    return replace(info, streams=tuple(stream for stream in info.streams if stream.kind == "audio")[:1])
+
+
+def make_voice(plan: StreamPlan, *, output: Any, container: Container) -> Voice | None:
+    """The stream in ``output``; None where the sound cannot be decoded here."""
+    if plan.action == "copy":
+        return _Copied(plan, output=output, container=container)
+    try:
+        return _Encoded(plan.stream, output=output, codec=container.sound_codec)
+    except (av.FFmpegError, ValueError) as error:
+        log.warning("%s cannot be encoded anew and is left out: %s", plan.stream, error)
+        return None
+
+
+class _Copied:
+    def __init__(self, plan: StreamPlan, *, output: Any, container: Container) -> None:
+        self._carrier = Carrier(plan, output=output, container=container)
+        self.stream = self._carrier.stream
+
+    def carry(self, payload: Any, *, shift: Fraction) -> Iterator[Any]:
+        packet = self._carrier.carry(_own(payload), shift=shift)
+        if packet is not None:
+            yield packet
+
+    def flush(self) -> Iterator[Any]:
+        yield from ()
+
+
+class _Encoded:
+    """Decodes, and encodes in pieces that each have the time of their first sample: gaps stay, and nothing drifts."""
+
+    def __init__(self, stream: StreamInfo, *, output: Any, codec: str) -> None:
+        self._name = str(stream)
+        # Of a container that is never written: a decoder of one's own, with all that the template says.
+        self._decoder = add_copy(av.open(io.BytesIO(), "w", format="nut"), stream.template).codec_context
+        rates = av.Codec(codec, "w").audio_rates or ()
+        rate = self._decoder.sample_rate
+        self._rate = rate if rate in rates else _USUAL_RATE
+        channels = min(2, self._decoder.layout.nb_channels)
+        bits = channels * min(_BITS_PER_SAMPLE * self._rate, _MOST_BITS_PER_SECOND)
+        self.stream = output.add_stream(
+            codec,
+            rate=self._rate,
+            layout=("mono", "stereo")[channels - 1],
+            bit_rate=bits,
+            time_base=Fraction(1, self._rate),
+        )
+        self._end: Fraction | None = None
+        self._samples = 0
+        self._last = -1
+        self._told = False
+
+    def carry(self, payload: Any, *, shift: Fraction) -> Iterator[Any]:
+        try:
+            for sound in self._decoder.decode(_own(payload)):
+                yield from self._encode(sound, shift=shift)
+        except (av.FFmpegError, ValueError) as error:
+            level = logging.DEBUG if self._told else logging.WARNING
+            self._told = True
+            log.log(level, "a part of %s cannot be encoded and is left out: %s", self._name, error)
+
+    def flush(self) -> Iterator[Any]:
+        if self._samples:
+            yield from self._rising(self.stream.encode(None))
+
+    def _encode(self, sound: av.AudioFrame, *, shift: Fraction) -> Iterator[Any]:
+        if sound.pts is None or sound.time_base is None:
+            return
+        start = sound.pts * Fraction(sound.time_base) + shift
+        if self._end is not None and start - self._end > _GAP_SECONDS:
+            yield from self._fill_piece(sound)
+        yield from self._push(sound, start)
+
+    def _fill_piece(self, sound: av.AudioFrame) -> Iterator[Any]:
+        """Silence up to the end of a piece, so that what follows a gap begins another."""
+        assert self._end is not None
+        missing = -self._samples % (self.stream.codec_context.frame_size or 1)
+        if missing and sound.sample_rate == self._rate:
+            silence = av.AudioFrame(sound.format.name, sound.layout, missing)
+            silence.sample_rate = sound.sample_rate
+            for plane in silence.planes:
+                plane.update(bytes([0x80 if sound.format.name.startswith("u8") else 0]) * plane.buffer_size)
+            yield from self._push(silence, self._end)
+
+    def _push(self, sound: av.AudioFrame, start: Fraction) -> Iterator[Any]:
+        sound.pts, sound.time_base = round(start * sound.sample_rate), Fraction(1, sound.sample_rate)
+        self._samples += sound.samples
+        self._end = start + Fraction(sound.samples, sound.sample_rate)
+        yield from self._rising(self.stream.encode(sound))
+
+    def _rising(self, packets: Iterable[Any]) -> Iterator[Any]:
+        for packet in packets:
+            # What the encoder puts before the first sample has no place in the file.
+            if packet.pts is None or packet.pts < 0:
+                continue
+            self._last = packet.pts = packet.dts = max(packet.pts, self._last + 1)
+            yield packet
+
+
+def _own(payload: Any) -> Any:
+    """A copy that may be changed: the same packet may go into a second part, or another output."""
+    packet: Any = av.Packet(bytes(payload))
+    packet.pts, packet.dts, packet.time_base = payload.pts, payload.dts, payload.time_base
+    packet.duration, packet.is_keyframe = payload.duration, payload.is_keyframe
+    return packet
+
+
+def _is_configured(context: Any) -> bool:
+    return context.codec.canonical_name not in _CONFIGURED or bool(context.extradata)
