@@ -10,8 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -63,6 +62,7 @@ class FakeDevice:
     """
 
     def __init__(self, duration: Callable[[str], float] = lambda _: 1.0, *, memory_limit: int | None = None) -> None:
+        self.device = torch.device("cpu")
         self.duration, self.memory_limit = duration, memory_limit
         self.now = 0.0
         self.host = FakeStream(HOST)
@@ -143,13 +143,12 @@ class FakeDevice:
         self.captures += 1
         return work
 
+    def settle(self) -> None:
+        self.finish()
+
     def trim(self) -> None:
         self.trimmed += 1
         self.allocated = 0
-
-    @contextmanager
-    def here(self) -> Iterator[None]:
-        yield
 
     # What the tests see.
 

@@ -65,6 +65,11 @@ def test_choice_with_a_gpu(machine: pytest.MonkeyPatch) -> None:
     assert (choose().device, choose().precision) == ("cuda", "fp16")
     assert choose("cuda:1", "bf16").device == "cuda:1"
     assert choose("cpu").device == "openvino"
+    assert choose("cuda:1,0").device == "cuda:1,0"
+    assert choose("cuda:all").device == "cuda:0,1"
+    for wrong in ("cuda:0,0", "cuda:0,2", "cuda:0,", "cuda:-1"):
+        with pytest.raises(DeviceError, match=f"got device {wrong}"):
+            choose(wrong)
     with pytest.raises(DeviceError, match=r"cuda:2, CUDA devices here: cuda:0, cuda:1"):
         choose("cuda:2")
     with pytest.raises(DeviceError, match=r"int8 on cuda, .* allow fp16, fp32, bf16"):
@@ -83,7 +88,7 @@ def test_choice_without_openvino(machine: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("device", "precision", "message"),
     [
-        ("gpu", "auto", "'gpu', allowed are auto, cpu, openvino, torch, cuda, cuda:N"),
+        ("gpu", "auto", "'gpu', allowed are auto, cpu, openvino, torch, cuda, cuda:N, cuda:N,M, cuda:all"),
         ("", "auto", "''"),
         ("cuda", "auto", "cuda, CUDA devices here: none; try --device auto"),
         ("cuda:x", "auto", "cuda:x"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vsr.backends import Choice, make_backend
+from vsr.backends import Choice, layer_bytes, make_backend
 from vsr.backends.base import Backend, Job, Numbers, Planes, Runner
 from vsr.layout import Layout
 from vsr.models.base import Network
@@ -27,8 +27,8 @@ class _LumaJob:
         if not self.chroma:
             return [(y,) for y in luma]
         rows, columns = self.chroma_shape
-        pairs = [[plane[:rows, :columns] for plane in job.result()] for job in self.chroma]
-        return [(y, *pair) for y, pair in zip(luma, pairs, strict=True)]
+        chroma = [plane[:rows, :columns] for job in self.chroma for plane in job.result()]
+        return list(zip(luma, chroma[::2], chroma[1::2], strict=True))
 
 
 class LumaPath:
@@ -47,6 +47,7 @@ class LumaPath:
     ) -> None:
         self.network, self.scale, self.tile = network, network.scale, tile
         self.backend = make_backend(choice, threads=threads, latency=latency)
+        self._layer_bytes = layer_bytes(choice)
         # One request per picture keeps each core on a picture of its own; a GPU wants them all at once.
         self._together = choice.device.startswith("cuda")
         # A float of sixteen bits does not hold ten bits of chroma, and the eye sees the steps in a sky.
@@ -62,10 +63,10 @@ class LumaPath:
     def submit(self, pictures: Sequence[Planes], *, layout: Layout) -> _LumaJob:
         """Hand in pictures that were checked; copied before this returns."""
         chroma: list[Job] = []
+        parts = [pictures] if self._together else [[planes] for planes in pictures]
         if layout.subsampling != "gray":
             runner = self._chroma(Numbers(bit_depth=layout.bit_depth), layout.chroma_shift(self.scale))
-            chroma = [runner.submit(planes[1:]) for planes in pictures]
-        parts = [pictures] if self._together else [[planes] for planes in pictures]
+            chroma = [runner.submit([plane for planes in part for plane in planes[1:]]) for part in parts]
         runner = self._luma(layout.numbers)
         luma = [runner.submit([planes[0] for planes in part]) for part in parts]
         rows, columns = (side * self.scale for side in pictures[0][0].shape)
@@ -87,6 +88,6 @@ class LumaPath:
             backend.runner(network, numbers),
             scale=self.scale,
             margin=network.overlap,
-            side=self.tile or tile_side(network),
+            side=self.tile or tile_side(network, layer_bytes=self._layer_bytes),
             in_flight=self.backend.in_flight,
         )

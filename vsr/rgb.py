@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vsr.backends import Choice, make_backend
+from vsr.backends import Choice, layer_bytes, make_backend
 from vsr.backends.base import Planes
 from vsr.conversion import Conversion, luma_weights
 from vsr.layout import Layout
@@ -42,7 +42,7 @@ class RGBPath:
         # These networks are heavy: all cores on one tile hold the memory of one.
         self.backend = make_backend(choice, threads=threads, latency=True)
         self._program = self.backend.program(network)
-        self._room = Room(margin=network.overlap, side=tile or tile_side(network))
+        self._room = Room(margin=network.overlap, side=tile or tile_side(network, layer_bytes=layer_bytes(choice)))
 
     def check(self, layout: Layout) -> None:
         """Compare a layout with what can be converted.

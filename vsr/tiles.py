@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vsr.backends.base import Done, Job, Plane, Runner
+from vsr.backends.base import LAYER_BYTES, Done, Job, Plane, Runner
 from vsr.errors import DeviceError
 from vsr.models.base import Network
 
@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 P = TypeVar("P")
 R = TypeVar("R")
 
-# A few layers are there at a time, so that the peak of a tile is two to four times as much.
-_TILE_BYTES = 256 << 20
 # The least that is kept of a tile, in samples.
 _LEAST = 16
 # What libraries say, beside errors of their own kind, when memory runs out.
@@ -96,9 +94,9 @@ def widest_layer(network: Network) -> int:
     return most
 
 
-def tile_side(network: Network) -> int:
-    """Largest side of a tile for which the widest layer of a network stays below a quarter of a gibibyte."""
-    return int((_TILE_BYTES / (4 * widest_layer(network))) ** 0.5)
+def tile_side(network: Network, *, layer_bytes: int = LAYER_BYTES) -> int:
+    """Largest side of a tile for which the widest layer of a network stays below so many bytes, in fp32."""
+    return int((layer_bytes / (4 * widest_layer(network))) ** 0.5)
 
 
 class Room:

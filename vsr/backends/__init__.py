@@ -8,11 +8,13 @@ from functools import cache
 
 import torch
 
-from vsr.backends.base import Backend
+from vsr.backends.base import LAYER_BYTES, Backend
 from vsr.backends.quiet import load_openvino
 from vsr.errors import DeviceError
 
-DEVICES = ("auto", "cpu", "openvino", "torch", "cuda", "cuda:N")
+DEVICES = ("auto", "cpu", "openvino", "torch", "cuda", "cuda:N", "cuda:N,M", "cuda:all")
+_SHARE = 32
+"""A layer may take this part of a GPU's memory: several layers are there at a time, of several pictures."""
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 
@@ -32,7 +34,7 @@ def choose(
 
     Args:
         device: ``"auto"``; ``"cpu"`` (the fastest there is on the CPU); ``"openvino"`` or ``"torch"`` (that one, on the
-            CPU); ``"cuda"`` or ``"cuda:1"``.
+            CPU); ``"cuda"`` or ``"cuda:1"``; ``"cuda:0,1"`` or ``"cuda:all"`` for several at once.
         precision: one of :data:`PRECISIONS`.
         has_int8: whether 8-bit weights of the network exist.
         trained: whether the network has weights at all; interpolation has not, and is done in fp32 alone.
@@ -83,11 +85,33 @@ def make_backend(choice: Choice, *, threads: int = 0, latency: bool = False) -> 
         from vsr.backends.openvino import OpenVINOBackend
 
         return OpenVINOBackend(precision=choice.precision, threads=threads, latency=latency)
+    if choice.device.startswith("cuda"):
+        return _cuda_backend(choice, latency=latency)
     from vsr.backends.pytorch import TorchBackend
 
     if threads and choice.device == "cpu":
         torch.set_num_threads(threads)
     return TorchBackend(choice.device, precision=choice.precision)
+
+
+def layer_bytes(choice: Choice) -> int:
+    """What one layer of one picture may take where it runs; larger pictures are cut in tiles."""
+    if not choice.device.startswith("cuda") or not torch.cuda.is_available():
+        return LAYER_BYTES
+    return max(LAYER_BYTES, min(torch.cuda.mem_get_info(name)[1] for name in _names(choice)) // _SHARE)
+
+
+def _names(choice: Choice) -> list[str]:
+    """A CUDA device each."""
+    return [f"cuda:{number or 0}" for number in choice.device.partition(":")[2].split(",")]
+
+
+def _cuda_backend(choice: Choice, *, latency: bool) -> Backend:
+    from vsr.backends.cuda import CudaBackend
+    from vsr.backends.several import SeveralBackends
+
+    backends = [CudaBackend.on(name, precision=choice.precision, latency=latency) for name in _names(choice)]
+    return SeveralBackends(backends) if len(backends) > 1 else backends[0]
 
 
 def _place(device: str) -> tuple[str, str]:
@@ -112,8 +136,11 @@ def _place(device: str) -> tuple[str, str]:
 
 def _cuda(device: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    number = device.partition(":")[2] or "0"
-    if not number.isdigit() or int(number) >= count:
+    asked = device.partition(":")[2] or "0"
+    if asked == "all" and count:
+        return "cuda:" + ",".join(map(str, range(count)))
+    numbers = asked.split(",")
+    if not all(number.isdecimal() and int(number) < count for number in numbers) or len({*numbers}) < len(numbers):
         have = ", ".join(f"cuda:{index}" for index in range(count)) or "none"
         raise DeviceError(f"got device {device}, CUDA devices here: {have}; try --device auto")
     return device

@@ -55,6 +55,10 @@ class Numbers:
         return 16 / 255 if self.full_range else 0.0
 
 
+LAYER_BYTES = 256 << 20
+"""What one layer of one picture may take on a host; a few are there at a time, so the peak is two to four times it."""
+
+
 class Job(Protocol):
     """Planes on their way."""
 

@@ -15,7 +15,7 @@ from vsr.models.base import Network
 
 log = logging.getLogger(__name__)
 
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "int8": torch.float32}
 
 
 class TorchBackend:
@@ -33,7 +33,7 @@ class TorchBackend:
 
     def program(self, network: Network) -> TorchProgram:
         """Make a network ready for floats."""
-        return TorchProgram(network, self.device, _TYPES[self.precision])
+        return TorchProgram(network, self.device, TYPES[self.precision])
 
 
 class TorchProgram:
