@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streams.errors import StreamError
 from streams.sources.pushed import PushedSource
@@ -62,8 +62,6 @@ def live_routes(studio: LiveStudio, *, assets: Path = ASSETS) -> list[BaseRoute]
     ``/assets/NAME``        the browser's side of this; other names are left to Gradio
     ======================  ============================================================================
     """
-    door = _CameraDoor(studio)
-
     async def live(websocket: WebSocket) -> None:
         await websocket.accept()
         if studio.stage.viewers >= _MOST_VIEWERS:
@@ -71,6 +69,11 @@ def live_routes(studio: LiveStudio, *, assets: Path = ASSETS) -> list[BaseRoute]
             return
         with studio.stage.viewer() as viewer:
             await Conversation(websocket, studio.stage, viewer, state=studio.state).run()
+
+    async def camera(websocket: WebSocket) -> None:
+        await websocket.accept()
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+            await _take_camera(websocket, studio)
 
     async def state(request: Request) -> Response:
         return JSONResponse({"state": await asyncio.to_thread(studio.state)}, headers={"Cache-Control": "no-store"})
@@ -88,7 +91,7 @@ def live_routes(studio: LiveStudio, *, assets: Path = ASSETS) -> list[BaseRoute]
 
     return [
         WebSocketRoute("/live/ws", live),
-        WebSocketRoute("/camera/ws", door.enter),
+        WebSocketRoute("/camera/ws", camera),
         Route("/live.mjpeg", mjpeg),
         Route("/live/state", state),
         Route("/files/{token}/{name}", file),
@@ -152,41 +155,22 @@ class _MjpegResponse(Response):
             await _send_body(send, head + still.jpeg + b"\r\n--" + _BOUNDARY + b"\r\n")
 
 
-class _CameraDoor:
-    """Lets the pictures of one browser's camera in."""
-
-    def __init__(self, studio: LiveStudio) -> None:
-        self._studio = studio
-        self._taken = False
-
-    async def enter(self, websocket: WebSocket) -> None:
-        """One camera, from its first message to its end."""
-        await websocket.accept()
-        if self._taken:
-            await _refuse(websocket, "another browser's camera is shown already; stop that one first")
-            return
-        self._taken = True
+async def _take_camera(websocket: WebSocket, studio: LiveStudio) -> None:
+    """One camera, from its first message to its end."""
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        return
+    try:
+        camera_size(message.get("text"))
+        source = await asyncio.to_thread(studio.push_camera)
         try:
-            await self._take(websocket)
-        finally:
-            self._taken = False
-
-    async def _take(self, websocket: WebSocket) -> None:
-        message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        try:
-            camera_size(message.get("text"))
-            source = await asyncio.to_thread(self._studio.push_camera)
-        except (MessageError, StreamError, VsrError) as error:
-            await _refuse(websocket, str(error))
-            return
-        try:
-            await first_of(_pass_on(websocket, source), _closed(source))
+            await first_of(_pass_on(websocket, source), _ended(source))
+            if source.over:
+                await _refuse(websocket, "the camera is not wanted any more", code=_GOING_AWAY)
         finally:
             source.finish()
-        with contextlib.suppress(RuntimeError, OSError):
-            await _refuse(websocket, "the camera is not wanted any more", code=_GOING_AWAY)
+    except (MessageError, StreamError, VsrError) as error:
+        await _refuse(websocket, str(error))
 
 
 async def _pass_on(websocket: WebSocket, source: PushedSource) -> None:
@@ -194,15 +178,14 @@ async def _pass_on(websocket: WebSocket, source: PushedSource) -> None:
     while (message := await websocket.receive())["type"] != "websocket.disconnect":
         picture = message.get("bytes")
         if picture is None:
-            await websocket.send_json({"error": "got text; allowed are pictures, each a JPEG"})
-            continue
+            raise MessageError("got text, expected are pictures, each a JPEG")
         if not source.push(picture):
             return
         taken += 1
         await websocket.send_json({"taken": taken})
 
 
-async def _closed(source: PushedSource) -> None:
+async def _ended(source: PushedSource) -> None:
     while not source.over:
         await asyncio.sleep(_CAMERA_LOOK_SECONDS)
 
