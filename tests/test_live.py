@@ -317,9 +317,11 @@ def status() -> LiveStatus:
 
 def test_the_line_says_what_matters(status: LiveStatus) -> None:
     line = line_of(status)
-    for words in ("fps in", "latency", " dropped", "0 reconnects", "bicubic to 128x72", "outputs lost 7 frames"):
+    for words in ("fps in", "latency", " dropped", "0 reconnects", "bicubic to 128x72", "frames lost by outputs: 7"):
         assert words in line
     assert "not connected: rtsp://host" in line
+    failed = replace(status, outputs=(SinkStatus(name="b.mkv", state="failed", frames=2, error="full"),))
+    assert line_of(failed).endswith("| failed: b.mkv")
     lost = replace(status, stats=replace(status.stats, connected=False))
     assert "source lost, trying again" in line_of(lost)
 
@@ -401,10 +403,14 @@ def test_ctrl_c_finishes_the_recording(tmp_path: Path) -> None:
     target = tmp_path / "out.mkv"
     command = [sys.executable, "-m", "vsr", "live", PATTERN, "-o", str(target), "--model", "bicubic", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
-        assert isinstance(program.stdout, io.TextIOBase)
-        assert json.loads(program.stdout.readline())["event"] == "status"
-        program.send_signal(signal.SIGINT)
-        out, err = program.communicate(timeout=60)
+        try:
+            assert isinstance(program.stdout, io.TextIOBase)
+            assert json.loads(program.stdout.readline())["event"] == "status"
+            program.send_signal(signal.SIGINT)
+            out, err = program.communicate()
+        finally:
+            # Where it hangs, the limit that every test has ends this one, and this the program.
+            program.kill()
     last = json.loads(out.splitlines()[-1])
     assert program.returncode == 130
     assert (last["event"], last["ended_by"]) == ("end", "stopped")

@@ -18,7 +18,7 @@ from streams.sinks.detached import DetachedSink
 from streams.sinks.encoders import ENCODERS, EncoderOptions, available_encoders
 from streams.sinks.fanout import FanOut
 from streams.sinks.file import FileSink, same_file
-from streams.sinks.hls import HlsSink
+from streams.sinks.hls import PLAYLIST, HlsSink
 from streams.sinks.latest import LatestFrame
 from streams.sinks.network import CARRIAGES, NetworkSink
 from streams.sinks.null import NullSink
@@ -49,6 +49,8 @@ __all__ = [
     "available_encoders",
     "open_sink",
     "partial_path",
+    "place_of",
+    "room_for_hiccups",
     "same_file",
 ]
 
@@ -160,6 +162,24 @@ def open_sink(
         sample_aspect_ratio=sample_aspect_ratio,
         **more,
     )
+
+
+def place_of(url: str | Path) -> Path | str | None:
+    """What no two outputs can be written into at once: a file, an address, a window; None where there is no such thing.
+
+    Args:
+        url: as :func:`open_sink` takes it.
+
+    Raises:
+        SinkError: nothing here writes to addresses of its scheme.
+    """
+    name, rest = _scheme(url)
+    if name == "null":
+        return None
+    if name == "window" or name in CARRIAGES:
+        return f"{name}:{rest}"
+    path = Path(rest)
+    return (path / PLAYLIST if name == "hls" and path.suffix.lower() != ".m3u8" else path).resolve()
 
 
 def _scheme(url: str | Path) -> tuple[str, str | Path]:

@@ -15,7 +15,7 @@ from vsr.app.sizes import size_label
 from vsr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vsr.app.live import LiveReport
+    from vsr.app.live import LiveReport, LiveSession, LiveStatus
 
 _SIZE, _SOURCE, _OUTPUT = "How large, and how it is computed", "How the source is read", "What is written and said"
 
@@ -186,32 +186,55 @@ def _run(
 ) -> ExitCode:
     from streams.sinks import EncoderOptions
     from vsr.app.live import LiveOptions, LiveSession
-    from vsr.app.live_ends import open_live_source, open_outputs
-    from vsr.app.live_line import shown
+    from vsr.app.live_ends import check_targets, open_live_source, open_outputs
     from vsr.app.prometheus import serve_metrics
 
+    check_targets(written["targets"], source=url)
+    written["options"] = EncoderOptions(**encoder)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
         source = stack.enter_context(open_live_source(url, **read))
-        written["options"] = EncoderOptions(**encoder)
-        session = LiveSession(source, lambda feed: open_outputs(feed, **written), options=LiveOptions(**chosen))
+        session = stack.enter_context(
+            LiveSession(source, lambda feed: open_outputs(feed, **written), options=LiveOptions(**chosen), stop=stop)
+        )
         if metrics_port is not None:
             address = stack.enter_context(serve_metrics(session.status, port=metrics_port))
             write_line(f"vsr: figures at {address}")
-        on_status = stack.enter_context(shown(console))
-        report = session.run(duration_seconds=duration_seconds, stop=stop, on_status=on_status)
-    return _conclude(console, report)
+        outcome = _outcome(console, session, duration_seconds=duration_seconds)
+        return _conclude(console, session.status(), outcome)
 
 
-def _conclude(console: Console, report: LiveReport) -> ExitCode:
+def _outcome(console: Console, session: LiveSession, *, duration_seconds: float | None) -> LiveReport | Exception:
+    """What the run did, or what ended it."""
+    from vsr.app.live_line import shown
+
+    try:
+        with shown(console) as on_status:
+            return session.run(duration_seconds=duration_seconds, on_status=on_status)
+    except Exception as error:
+        return error
+
+
+def _conclude(console: Console, status: LiveStatus, outcome: LiveReport | Exception) -> ExitCode:
+    """Say at the end how it stood, whatever the end."""
     from vsr.app.live_line import summary_of_live
 
-    code = ExitCode.INTERRUPTED if report.ended_by == "stopped" else ExitCode.OK
-    if report.failed_outputs:
-        code = ExitCode.OUTPUT
-    console.say(summary_of_live(report))
-    console.give({"event": "end", "exit_code": int(code), **report.as_dict()})
+    if isinstance(outcome, Exception):
+        console.say(summary_of_live(status))
+        code = console.fail(outcome)
+        end = {**status.as_dict(), "ended_by": "error", "error": message_of(outcome)}
+    else:
+        console.say(summary_of_live(outcome.status))
+        code = _code_of(outcome)
+        end = outcome.as_dict()
+    console.give({"event": "end", "exit_code": int(code), **end})
     return code
+
+
+def _code_of(report: LiveReport) -> ExitCode:
+    if report.failed_outputs:
+        return ExitCode.OUTPUT
+    return ExitCode.INTERRUPTED if report.ended_by == "stopped" else ExitCode.OK
 
 
 def _positive(option: str, text: str | None) -> float | None:

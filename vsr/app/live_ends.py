@@ -11,7 +11,7 @@ from typing import Any
 from streams.errors import SinkError
 from streams.frame import PixelFormat
 from streams.redact import redact
-from streams.sinks import EncoderOptions, FanOut, NullSink, Sink, open_sink
+from streams.sinks import EncoderOptions, FanOut, NullSink, Sink, open_sink, place_of, same_file
 from streams.sources import Source, SourceInfo, open_source
 from vsr.errors import ConfigError
 
@@ -75,6 +75,26 @@ def open_live_source(
     )
 
 
+def check_targets(targets: Sequence[str], *, source: str) -> None:
+    """Look for outputs that would be in each other's way, before anything is opened.
+
+    Raises:
+        ConfigError: two of them are one file, address or window, or one is the file that is read.
+        SinkError: nothing here writes to addresses of such a scheme.
+    """
+    seen: dict[Path | str, str] = {}
+    for target in targets:
+        place = place_of(_spelt_out(target))
+        if place in seen:
+            other = seen[place]
+            pair = f"-o {redact(other)} twice" if other == target else f"-o {redact(other)} and -o {redact(target)}"
+            raise ConfigError(f"got {pair}, which is one output; give each a name of its own")
+        if isinstance(place, Path) and same_file(place, source):
+            raise ConfigError(f"got -o {target}, which is the input; give the output another name")
+        if place is not None:
+            seen[place] = target
+
+
 def open_outputs(
     feed: Feed,
     *,
@@ -99,7 +119,7 @@ def open_outputs(
         return NullSink()
     sinks: list[Sink] = []
     try:
-        for target in ("window:" if each == "window" else each for each in targets):
+        for target in map(_spelt_out, targets):
             more: dict[str, Any] = {}
             if segment_seconds is not None and not target.lower().startswith(_WITHOUT_SEGMENTS):
                 more["segment_seconds"] = segment_seconds
@@ -111,6 +131,10 @@ def open_outputs(
             sink.abort()
         raise
     return FanOut(sinks)
+
+
+def _spelt_out(target: str) -> str:
+    return "window:" if target == "window" else target
 
 
 def _open(target: str, feed: Feed, **more: Any) -> Sink:

@@ -10,7 +10,7 @@ from time import monotonic
 
 from streams.sinks.base import SinkStatus
 from vsr.app.console import Console, write_line
-from vsr.app.live import LiveReport, LiveStatus
+from vsr.app.live import LiveStatus
 
 _LINES_EVERY_SECONDS = 5.0
 
@@ -27,11 +27,12 @@ def line_of(status: LiveStatus) -> str:
         f"{status.network} to {size}",
     ]
     lost = sum(output.dropped for output in outputs)
-    troubled = [output.name for output in outputs if output.state in ("failed", "waiting")]
     if lost:
-        parts.append(f"outputs lost {lost} frames")
-    if troubled:
-        parts.append(f"not connected: {', '.join(troubled)}")
+        parts.append(f"frames lost by outputs: {lost}")
+    for words, state in (("not connected", "waiting"), ("failed", "failed")):
+        names = [output.name for output in outputs if output.state == state]
+        if names:
+            parts.append(f"{words}: {', '.join(names)}")
     return " | ".join(parts)
 
 
@@ -62,19 +63,19 @@ class _Lines:
             write_line(line_of(status))
 
 
-def summary_of_live(report: LiveReport) -> str:
-    """What to say at the end."""
-    stats, run = report.status.stats, report.run
+def summary_of_live(status: LiveStatus) -> str:
+    """What to say at the end, however it came."""
+    stats, latency = status.stats, status.stats.total_latency
+    width, height = status.output_size
+    seconds = stats.elapsed_seconds
     lines = [
-        f"{run.frames_out} frames in {run.wall_seconds:.1f} s ({run.fps:.1f} fps) to "
-        f"{report.status.output_size[0]}x{report.status.output_size[1]}, {stats.dropped_frames} dropped, "
-        f"{stats.reconnects} reconnects",
-        f"latency p50 {run.latency.p50 * 1000:.0f} ms, p95 {run.latency.p95 * 1000:.0f} ms, "
-        f"p99 {run.latency.p99 * 1000:.0f} ms",
+        f"{stats.frames_out} frames in {seconds:.1f} s ({stats.frames_out / max(seconds, 1e-3):.1f} fps) to "
+        f"{width}x{height}, {stats.dropped_frames} dropped, {stats.reconnects} reconnects",
+        f"latency p50 {latency.p50 * 1000:.0f} ms, p95 {latency.p95 * 1000:.0f} ms, p99 {latency.p99 * 1000:.0f} ms",
     ]
-    lines += [f"{output.name}: {_fate(output)}" for output in report.status.outputs]
-    if report.status.moves:
-        lines.append(f"network: {report.status.network} at the end, after {report.status.moves} changes")
+    lines += [f"{output.name}: {_fate(output)}" for output in status.outputs]
+    if status.moves:
+        lines.append(f"network: {status.network} at the end, after {status.moves} changes")
     return "\n".join(lines)
 
 

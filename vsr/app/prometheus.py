@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from streams.sinks.base import SinkStatus
 from vsr.app.live import LiveStatus
 from vsr.errors import ConfigError
 
@@ -89,7 +91,7 @@ def metrics_text(status: LiveStatus) -> str:
         *_metric(
             "latency_seconds",
             "gauge",
-            "From a frame's arrival until it was written, lately.",
+            "From a frame's arrival until every output had it, lately.",
             {
                 '{quantile="0.5"}': stats.latency.p50,
                 '{quantile="0.95"}': stats.latency.p95,
@@ -104,10 +106,19 @@ def metrics_text(status: LiveStatus) -> str:
             "output_frames_dropped_total",
             "counter",
             "Frames that one output did not take.",
-            {f'{{output="{_escape(output.name)}"}}': output.dropped for output in status.outputs},
+            {label: output.dropped for label, output in _labelled(status.outputs)},
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _labelled(outputs: Sequence[SinkStatus]) -> Iterator[tuple[str, SinkStatus]]:
+    """Each with a label that no other has; passwords are hidden, so two may be of one name."""
+    seen: Counter[str] = Counter()
+    for output in outputs:
+        seen[output.name] += 1
+        again = f" ({seen[output.name]})" if seen[output.name] > 1 else ""
+        yield f'{{output="{_escape(output.name + again)}"}}', output
 
 
 def _metric(name: str, kind: str, words: str, values: dict[str, float]) -> Iterator[str]:

@@ -1,0 +1,120 @@
+"""``vsr live`` to its user: how it ends, what it says then, and what it refuses before it begins."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from streams.sinks.base import SinkStatus
+from streams.sources import SyntheticSource
+from vsr.app.cli import main
+from vsr.app.live import LiveOptions, LiveSession, LiveStatus
+from vsr.app.live_ends import check_targets, open_outputs
+from vsr.app.prometheus import metrics_text
+from vsr.errors import ConfigError
+
+PATTERN = "synthetic:64x36?rate=50&live=1"
+CHEAP = ["--model", "bicubic", "--threads", "1"]
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    """A recording on a disk on which there is no room."""
+    device = Path("/dev/full")
+    if not device.exists():
+        pytest.skip("needs /dev/full")
+    path = tmp_path / "full.mkv"
+    path.symlink_to(device)
+    return path
+
+
+def live(*arguments: object) -> int:
+    return main(["live", PATTERN, *CHEAP, *map(str, arguments)])
+
+
+def test_a_full_disk_ends_its_output_and_the_end_is_told_of(
+    full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = tmp_path / "good.mkv"
+    assert live("-o", full, "-o", good, "--overwrite", "--duration", "1", "--json") == 4
+    said = capsys.readouterr()
+    last = json.loads(said.out.splitlines()[-1])
+    assert (last["event"], last["exit_code"], last["ended_by"]) == ("end", 4, "duration")
+    assert [output["state"] for output in last["outputs"]] == ["failed", "closed"]
+    assert last["outputs"][1]["frames"] == last["frames_out"] > 0
+    assert "No space left on device" in last["outputs"][0]["error"]
+    assert "No space left on device" in said.err
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_if_the_only_output_fails_it_is_said_how_far_it_came(
+    as_json: bool, full: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert live("-o", full, "--overwrite", "--duration", "20", *(["--json"] if as_json else [])) == 4
+    said = capsys.readouterr()
+    assert "vsr: error: " in said.err
+    assert "No space left on device" in said.err
+    if as_json:
+        last = json.loads(said.out.splitlines()[-1])
+        assert (last["event"], last["exit_code"], last["ended_by"]) == ("end", 4, "error")
+        assert "No space left on device" in last["error"]
+        assert last["frames_out"] > 0
+        assert sum(json.loads(line)["event"] in ("end", "error") for line in said.out.splitlines()) == 1
+    else:
+        assert " frames in " in said.out
+        assert f"{full}: 0 frames" in said.out
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (["{}/b.mkv", "{}/b.mkv"], "b.mkv twice"),
+        (["{}/b.mkv", "{}/../{name}/b.mkv"], "which is one output"),
+        (["{}/b.mkv", "record:{}/b.mkv"], "which is one output"),
+        (["hls:{}/www", "{}/www/index.m3u8"], "which is one output"),
+        (["rtsp://me:secret@host/x", "rtsp://me:secret@host/x"], r"rtsp://\*\*\*@host/x twice"),
+        (["window", "window:"], "which is one output"),
+        (["{}/link.mkv", "{}/b.mkv"], "which is one output"),
+        (["{}/in.mkv"], "which is the input"),
+    ],
+)
+def test_outputs_that_are_in_each_others_way_are_refused_before_anything_is_opened(
+    targets: list[str], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in.mkv").touch()
+    (tmp_path / "link.mkv").symlink_to(tmp_path / "b.mkv")
+    spelt = [target.format(tmp_path, name=tmp_path.name) for target in targets]
+    with pytest.raises(ConfigError, match=words) as raised:
+        check_targets(spelt, source=str(tmp_path / "in.mkv"))
+    assert "secret" not in str(raised.value)
+
+
+def test_outputs_that_are_not_are_not() -> None:
+    targets = ["a.mkv", "a.mp4", "hls:a", "hls:b", "window:a", "window:b", "null:", "null:", "udp://h:1", "udp://h:2"]
+    check_targets(targets, source=PATTERN)
+
+
+def test_the_command_refuses_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "b.mkv"
+    assert live("-o", target, "-o", target, "--overwrite", "--duration", "1") == 2
+    assert "b.mkv twice" in capsys.readouterr().err
+    assert not target.exists()
+
+
+# -------------------------------------------------------------------------------------------------------------- labels
+
+
+def status_of(*outputs: SinkStatus) -> LiveStatus:
+    source = SyntheticSource(width=64, height=36, frames=3)
+    with LiveSession(source, lambda feed: open_outputs(feed, targets=[]), options=LiveOptions(model="bicubic")) as run:
+        return replace(run.status(), outputs=outputs)
+
+
+def test_every_output_has_a_label_of_its_own() -> None:
+    same = SinkStatus(name="rtsp://***@host/x", state="running", frames=2, dropped=7)
+    text = metrics_text(status_of(same, replace(same, dropped=8)))
+    assert 'vsr_output_frames_dropped_total{output="rtsp://***@host/x"} 7' in text
+    assert 'vsr_output_frames_dropped_total{output="rtsp://***@host/x (2)"} 8' in text
