@@ -67,7 +67,9 @@ _OPENERS: Mapping[str, Callable[..., Source]] = MappingProxyType(
 )
 
 
-def open_source(url: str | Path, *, realtime: bool = False, loop: bool = False, **options: Any) -> Source:
+def open_source(
+    url: str | Path, *, realtime: bool = False, loop: bool = False, audio: bool = True, **options: Any
+) -> Source:
     """Open a path or an address as a source of video.
 
     Args:
@@ -76,26 +78,41 @@ def open_source(url: str | Path, *, realtime: bool = False, loop: bool = False, 
             ``rtsp``, ``rtsps``, ``rtmp``, ``rtmps``, ``http``, ``https``, ``udp`` or ``tcp``.
         realtime: give the frames of a file out at their own pace, as a live source does.
         loop: with ``realtime``, begin again at the end, for ever.
+        audio: whether the sound is given out; only what is live or at its own pace can be without.
         options: what the source takes: see :class:`FileSource`, :class:`NetworkSource` and :class:`WebcamSource`.
 
     Raises:
         SourceError: the input cannot be opened, or nothing here opens addresses of its scheme.
     """
+    if not audio and _is_connected(url):
+        options["audio"] = False
     source = _open(url, **options)
-    if not realtime or source.info.live:
-        return source
-    return PacedSource(source, reopen=(lambda: _open(url, **options)) if loop else None)
+    if realtime and not source.info.live:
+        return PacedSource(source, audio=audio, reopen=(lambda: _open(url, **options)) if loop else None)
+    if not audio and any(stream.kind == "audio" for stream in source.info.streams):
+        source.close()
+        raise SourceError(f"got audio=False for {redact(url)}, which is a file; allowed is that with realtime")
+    return source
 
 
 def _open(url: str | Path, **options: Any) -> Source:
     if isinstance(url, Path):
         return FileSource(url, **options)
-    if is_webcam(url) and not Path(url).is_file():
-        return WebcamSource(url, **options)
-    scheme = _SCHEME.match(url)
-    name = scheme[1].lower() if scheme else ""
-    if name in _OPENERS and not Path(url).exists():
+    name = _kind_of(url)
+    if name in _OPENERS:
         return _OPENERS[name](url, **options)
     if "://" in url:
         raise SourceError(f"got {redact(url)!r}; allowed are a path and {', '.join(f'{key}:' for key in _OPENERS)}")
     return FileSource(Path(url), **options)
+
+
+def _is_connected(url: str | Path) -> bool:
+    return isinstance(url, str) and _kind_of(url) in {"webcam", *NETWORK_SCHEMES}
+
+
+def _kind_of(url: str) -> str:
+    """The key of the opener that an address asks for; of none for what is a path."""
+    if is_webcam(url) and not Path(url).is_file():
+        return "webcam"
+    scheme = _SCHEME.match(url)
+    return scheme[1].lower() if scheme and not Path(url).exists() else ""

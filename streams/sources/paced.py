@@ -24,17 +24,25 @@ class PacedSource(Source):
         clock: what the pace is kept by.
         reopen: opens the source again at its end, so that it goes round for ever. Times go on rising, the first frame
             of a round is marked ``discontinuity``, and the other streams are left out.
+        audio: whether sound is given out too.
     """
 
     def __init__(
-        self, source: Source, *, clock: Clock | None = None, reopen: Callable[[], Source] | None = None
+        self,
+        source: Source,
+        *,
+        clock: Clock | None = None,
+        reopen: Callable[[], Source] | None = None,
+        audio: bool = True,
     ) -> None:
         self._source, self._clock, self._reopen = source, clock or MonotonicClock(), reopen
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._running = False
         self._begun: float | None = None
-        info = replace(source.info, live=True)
+        self._mute = frozenset(stream.index for stream in source.info.streams if stream.kind == "audio" and not audio)
+        others = tuple(stream for stream in source.info.streams if stream.index not in self._mute)
+        info = replace(source.info, live=True, streams=others)
         self.info = replace(info, frames=None, duration_seconds=None, streams=()) if reopen else info
 
     def items(self) -> Iterator[Item]:
@@ -63,7 +71,7 @@ class PacedSource(Source):
                 if self._wait_for(item):
                     return
                 yield replace(item, arrived=self._clock.now())
-            elif not self._stop.is_set():
+            elif item.stream not in self._mute and not self._stop.is_set():
                 yield item
 
     def _wait_for(self, frame: Frame) -> bool:
