@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import os
 import select
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import av
+import media
 import pytest
 
 from streams.errors import AccessDeniedError, SourceError, SourceLostError, SourceNotFoundError
@@ -114,10 +116,31 @@ def test_failures_in_plain_words(
         WebcamSource("/dev/video9", size="320x240")
 
 
+@pytest.fixture
+def uncoded() -> io.BytesIO:
+    """Three pictures in a container that leaves them as they are."""
+    film = io.BytesIO()
+    with av.open(film, "w", format="yuv4mpegpipe") as container:
+        stream = container.add_stream("wrapped_avframe", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for picture in media.pattern(3, 64, 48):
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    film.seek(0)
+    return film
+
+
 class Driver:
-    """Stands for a camera: ``av.open`` gives a moving pattern, and a pipe says when there is a picture."""
+    """Stands for a camera: ``av.open`` gives a moving pattern, and a pipe says when there is a picture.
+
+    Attributes:
+        film: what it gives in place of the pattern.
+        packets: where in memory the driver put what it gave.
+    """
 
     def __init__(self) -> None:
+        self.film: io.BytesIO | None = None
+        self.packets: list[range] = []
         self.ready, self.feed = os.pipe()
         self.opened: list[dict[str, str]] = []
         self.refuse: list[int] = []
@@ -129,7 +152,7 @@ class Driver:
         if self.refuse:
             number = self.refuse.pop(0)
             raise OSError(number, os.strerror(number))
-        container = self._open("testsrc2=size=64x48:rate=30", format="lavfi")
+        container = self._open(self.film or "testsrc2=size=64x48:rate=30", format=None if self.film else "lavfi")
         return SimpleNamespace(
             streams=container.streams, close=container.close, demux=lambda stream: self._demux(container, stream)
         )
@@ -141,6 +164,8 @@ class Driver:
             if self.fail_read is not None:
                 number, self.fail_read = self.fail_read, None
                 raise av.error.OSError(number, os.strerror(number))
+            if packet.size:
+                self.packets.append(range(packet.buffer_ptr, packet.buffer_ptr + packet.size))
             yield packet
 
     def stall(self) -> None:
@@ -171,6 +196,19 @@ def test_pictures_come(driver: Driver) -> None:
         assert (source.info.width, source.info.height) == (64, 48)
         assert len(list(itertools.islice(source.items(), 5))) == 5
     assert driver.opened == [{"video_size": "1280x720", "input_format": "mjpeg"}]
+
+
+def test_pictures_are_not_left_in_the_memory_of_the_driver(uncoded: io.BytesIO, driver: Driver) -> None:
+    # It is gone when the camera is: who still looked at them would crash.
+    driver.film = uncoded
+    session = webcam.WebcamSession(Camera(path="/dev/video0", format="v4l2"))
+    events = session.events()
+    for picture, packet in zip(itertools.islice(events, 3), driver.packets, strict=False):
+        assert session.traits.codec == "rawvideo"
+        assert picture.planes[0].buffer_ptr not in packet
+    events.close()
+    session.close()
+    assert len(driver.packets) == 3
 
 
 def test_what_it_does_not_offer_compressed_is_asked_for_raw(driver: Driver) -> None:

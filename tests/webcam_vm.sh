@@ -84,7 +84,7 @@ write_job() {
         echo 'export PATH=/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin HOME=/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1'
         printf 'mount --bind %q /lib/modules || exit 3\n' "$kernel/lib/modules"
         echo 'mount -t configfs configfs /sys/kernel/config 2> /dev/null'
-        echo 'modprobe vivid n_devs=3 node_types=0x1,0x1,0x1 num_inputs=1,1,1 input_types=0,0,0 || exit 3'
+        echo 'modprobe vivid n_devs=3 node_types=0x1,0x1,0x101 num_inputs=1,1,1 input_types=0,0,0 || exit 3'
         printf 'cd %q || exit 3\n' "$root"
         printf '%q ' "$python" -m pytest -p no:cacheprovider tests/webcam_checks.py "$@"
         echo

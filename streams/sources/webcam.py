@@ -189,7 +189,10 @@ class WebcamSession:
                 continue
             try:
                 for packet in self._container.demux(self._stream):
-                    yield from self._decode(packet)
+                    pictures = self._decode(packet)
+                    # An error's traceback would keep it until after the camera is closed, and its memory is the driver's.
+                    del packet
+                    yield from pictures
                 raise SourceLostError(f"{self._camera.path}: the camera ended its stream")
             except (av.error.BlockingIOError, av.error.ExitError, av.error.TimeoutError):
                 yield Sign.QUIET
@@ -210,10 +213,15 @@ class WebcamSession:
 
     def _decode(self, packet: av.Packet[Any]) -> list[av.VideoFrame]:
         try:
-            return self._stream.decode(packet)
+            pictures = self._stream.decode(packet)
         except (av.error.InvalidDataError, av.error.EOFError) as error:
             log.debug("%s: skipped a picture: %s", self._camera.path, error)
             return []
+        if self.traits.codec == "rawvideo":
+            # Uncoded pictures lie in the driver's own memory, which is gone with the camera; pictures may stay longer.
+            for picture in pictures:
+                picture.make_writable()
+        return pictures
 
 
 def _open(camera: Camera) -> InputContainer:
