@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from types import MappingProxyType
@@ -48,8 +48,8 @@ class Encoder:
 
     ``crf_key`` and ``preset_key`` are its options for quality and speed (None: it has no such), ``params_key`` the
     option that takes private ``key=value:…`` settings, ``fixed`` what is always set, ``limited_only`` that
-    every decoder takes its pictures for limited range. Quality goes from 0 to ``crf_most``, and ``presets`` are all
-    there are; None and empty leave it to the encoder to refuse.
+    every decoder takes its pictures for limited range, ``software`` what takes the place of one of a GPU. Quality goes
+    from 0 to ``crf_most``, and ``presets`` are all there are; None and empty leave it to the encoder to refuse.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Encoder:
     presets: tuple[str, ...] = ()
     params_key: str | None = None
     limited_only: bool = False
+    software: str | None = None
     fixed: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,11 +75,10 @@ _X26X_PRESETS = (
 
 def _hardware(codec: str, family: str) -> Encoder:
     name = f"{codec}_{family}"
+    usual = Encoder(name=name, library=name, codec=codec, crf=21, software="h265" if codec == "hevc" else codec)
     if family == "nvenc":
-        return Encoder(
-            name=name, library=name, codec=codec, crf_key="cq", crf=21, crf_most=51, preset="p5", fixed={"rc": "vbr"}
-        )
-    return Encoder(name=name, library=name, codec=codec, crf_key="global_quality", crf=21, preset="medium")
+        return replace(usual, crf_key="cq", crf_most=51, preset="p5", fixed={"rc": "vbr"})
+    return replace(usual, crf_key="global_quality", preset="medium")
 
 
 # Qualities at which the loss is hard to see beside the upscaled picture, and presets that keep up with it on a few
@@ -176,6 +176,22 @@ def encoder_named(name: str) -> Encoder:
         ) from None
 
 
+def working_encoder(name: str) -> Encoder:
+    """The encoder of a name; where it is one of a GPU that does not encode here, the one in software of that codec.
+
+    Raises:
+        UnsupportedStreamError: for a name that is not in the table.
+    """
+    encoder = encoder_named(name)
+    if encoder.software is None:
+        return encoder
+    reason = _refusal(encoder.name)
+    if reason is None:
+        return encoder
+    log.warning("%s does not work here (%s); %s encodes in its place", encoder.name, reason, encoder.software)
+    return ENCODERS[encoder.software]
+
+
 def check_codec(carrier: str, codecs: tuple[str, ...], *, options: EncoderOptions) -> None:
     """See that the encoder asked for, if any, makes one of ``codecs`` (friendly names).
 
@@ -191,7 +207,7 @@ def check_codec(carrier: str, codecs: tuple[str, ...], *, options: EncoderOption
 @cache
 def available_encoders() -> tuple[str, ...]:
     """Names of the encoders that encoded a picture here and now. To be listed by FFmpeg proves nothing."""
-    return tuple(name for name, encoder in ENCODERS.items() if _encodes_one(encoder))
+    return tuple(name for name in ENCODERS if _refusal(name) is None)
 
 
 def fits(encoder: Encoder, chroma: str, *, width: int, height: int) -> bool:
@@ -308,7 +324,10 @@ def _context(library: str, *, width: int, height: int, pix_fmt: str, rate: Fract
     return context
 
 
-def _encodes_one(encoder: Encoder) -> bool:
+@cache
+def _refusal(name: str) -> str | None:
+    """Why an encoder of the table does not encode a picture here and now; None where it does."""
+    encoder = ENCODERS[name]
     try:
         formats = av.codec.Codec(encoder.library, "w").video_formats or []
         pix_fmt = next((name for name in ("yuv420p", "nv12", "yuv422p10le") if name in {f.name for f in formats}), "")
@@ -316,7 +335,7 @@ def _encodes_one(encoder: Encoder) -> bool:
         context.options = {"x265-params": "log-level=none"} if encoder.library == "libx265" else {}
         frame = av.VideoFrame(256, 256, pix_fmt)
         frame.pts = 0
-        return bool(context.encode(frame) + context.encode(None))
+        packets = context.encode(frame) + context.encode(None)
     except (av.FFmpegError, ValueError) as error:
-        log.debug("%s does not work here: %s", encoder.library, error)
-        return False
+        return str(getattr(error, "strerror", None) or error)
+    return None if packets else "it made nothing of a picture"

@@ -17,7 +17,15 @@ from streams.errors import SinkError, UnsupportedStreamError
 from streams.frame import Frame, PixelFormat
 from streams.sinks.aspect import SPARE, state_aspect
 from streams.sinks.containers import Container, add_copy, header_fits, holds_codec
-from streams.sinks.encoders import UNKNOWN_RATE, Encoder, EncoderOptions, encoder_named, open_encoder, takes
+from streams.sinks.encoders import (
+    UNKNOWN_RATE,
+    Encoder,
+    EncoderOptions,
+    encoder_named,
+    open_encoder,
+    takes,
+    working_encoder,
+)
 from streams.sinks.hdr import Hdr
 from streams.sinks.pictures import PictureMaker, choose_pix_fmt
 from streams.sinks.remux import has_rival
@@ -186,7 +194,7 @@ def choose_encoder(container: Container, form: PixelFormat, *, options: EncoderO
         UnsupportedStreamError: the name is not known, or the container has no place for its codec.
     """
     if options.codec is not None:
-        encoder = encoder_named(options.codec)
+        encoder = working_encoder(options.codec)
         if not holds_codec(container, encoder.library):
             raise UnsupportedStreamError(_misfit(container, encoder))
         return encoder

@@ -18,6 +18,7 @@ from streams.frame import ChromaLocation, Frame, Item, Packet
 from streams.sources.base import Source, SourceInfo
 from streams.sources.filters import Deinterlace, Deinterlacer
 from streams.sources.formats import Planar, pixel_format, planes_of
+from streams.sources.hwaccel import HardwareDecoding, check
 from streams.sources.probe import codec_name, describe
 from streams.sources.reader import Reader
 from streams.sources.rotate import Turn, turn_planes, turned_format
@@ -62,6 +63,8 @@ class FileSource(Source):
         duration_seconds: how much to read from there, or None for all.
         max_frames: stop after so many pictures.
         chroma_location: where the chroma samples lie, if it is known better than the codec's convention.
+        hwaccel: ``"cuda"``: decode on the GPU, and where that cannot be, in software with a warning; ``"auto"``: the
+            same, without a warning where there is no GPU; ``"none"``.
 
     Raises:
         SourceNotFoundError: there is no such file.
@@ -79,15 +82,16 @@ class FileSource(Source):
         duration_seconds: float | None = None,
         max_frames: int | None = None,
         chroma_location: ChromaLocation | None = None,
+        hwaccel: HardwareDecoding = "none",
     ) -> None:
         if deinterlace not in get_args(Deinterlace):
             raise SourceError(f"got deinterlace {deinterlace!r}, allowed are {', '.join(get_args(Deinterlace))}")
-        self._path = Path(path)
+        self._path, self._hwaccel = Path(path), check(hwaccel)
         self._part = Part.from_seconds(start_seconds, duration_seconds, max_frames)
         self._deinterlacer: Deinterlacer[_Note] = Deinterlacer(deinterlace)
         self._planar = Planar()
         self._closed = self._reported = False
-        self._reader = Reader(self._path)
+        self._reader = Reader(self._path, hwaccel=self._hwaccel)
         try:
             self._open(rotate=rotate, chroma_location=chroma_location)
         except BaseException:
@@ -146,7 +150,7 @@ class FileSource(Source):
 
     def _go_to_start(self) -> av.VideoFrame:
         """The first decoded picture from the last key frame before the part; the reader stands before it."""
-        first = self._reader.first_frame()
+        first = self._reader.first_frame() or self._first_in_software()
         if first is None:
             raise NoVideoError(
                 f"{self._path}: none of its pictures can be decoded ({self._reader.skipped_packets} packets failed); "
@@ -157,6 +161,15 @@ class FileSource(Source):
         if not self._part.start:
             return first
         return (first.pts is not None and self._seek(first.pts)) or self._from_the_top()
+
+    def _first_in_software(self) -> av.VideoFrame | None:
+        if not self._reader.stream.codec_context.is_hwaccel:
+            return None
+        log.warning("%s: the GPU decodes none of its pictures; decoding in software", self._path.name)
+        self._reader.close()
+        self._hwaccel = "none"
+        self._reader = Reader(self._path)
+        return self._reader.first_frame()
 
     def _seek(self, first_pts: int) -> av.VideoFrame | None:
         for lead in _SEEK_LEADS_SECONDS:
@@ -170,7 +183,7 @@ class FileSource(Source):
 
     def _from_the_top(self) -> av.VideoFrame:
         self._reader.close()
-        self._reader = Reader(self._path)
+        self._reader = Reader(self._path, hwaccel=self._hwaccel)
         first = self._reader.first_frame()
         if first is None:
             raise NoVideoError(f"{self._path}: could be decoded once and not again; was it changed?")

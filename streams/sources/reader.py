@@ -15,6 +15,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from streams.errors import NoVideoError, SourceError, SourceNotFoundError
+from streams.sources.hwaccel import HardwareDecoding, open_with
 from streams.sources.splice import Splicer
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,11 @@ Event: TypeAlias = "av.Packet[Any] | av.VideoFrame"
 class Reader:
     """One open file: its container, its best video stream, and what comes out of them.
 
+    Args:
+        path: the file.
+        threads: how the decoder uses them.
+        hwaccel: where to decode, see :mod:`streams.sources.hwaccel`.
+
     Attributes:
         container, stream: PyAV's, for whoever describes the input.
         skipped_packets: packets of the video that could not be decoded.
@@ -33,7 +39,9 @@ class Reader:
         SourceError: the file is missing, unreadable, no media file, or without video.
     """
 
-    def __init__(self, path: Path, *, threads: Literal["AUTO", "SLICE"] = "AUTO") -> None:
+    def __init__(
+        self, path: Path, *, threads: Literal["AUTO", "SLICE"] = "AUTO", hwaccel: HardwareDecoding = "none"
+    ) -> None:
         self.path = path
         self.skipped_packets = 0
         self._stop_at: int | None = None
@@ -42,7 +50,7 @@ class Reader:
         self._failure: SourceError | None = None
         self._last_packet_pts: int | None = None
         self._last_frame_pts: int | None = None
-        self.container = open_container(path)
+        self.container = open_container(path, hwaccel=hwaccel)
         try:
             self.stream = self._choose()
         except BaseException:
@@ -126,7 +134,8 @@ class Reader:
             raise NoVideoError(f"{self.path}: holds {kinds} streams and no video; give a file that has pictures")
         if stream.codec_context is None:
             raise NoVideoError(f"{self.path}: this FFmpeg has no decoder for its video; convert it to another codec")
-        stream.codec_context.thread_type = self._threads
+        # A decoder of a GPU gains nothing by threads, and holds as many more pictures of the few that it has.
+        stream.codec_context.thread_type = "SLICE" if stream.codec_context.is_hwaccel else self._threads
         return stream
 
     def _run(self) -> Generator[Event, None, None]:
@@ -201,8 +210,8 @@ class Reader:
             again.close()
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a file for reading, every failure as one clear :class:`SourceError`."""
+def open_container(path: Path, *, hwaccel: HardwareDecoding = "none") -> InputContainer:
+    """Open a file for reading, every failure as one clear :class:`SourceError`; in software where no GPU helps."""
     try:
         size = path.stat().st_size if path.is_file() else None
     except OSError as error:
@@ -215,7 +224,7 @@ def open_container(path: Path) -> InputContainer:
         raise SourceError(f"{path}: the file is empty (0 bytes); was it copied completely?")
     try:
         # The prefix keeps FFmpeg from reading a protocol into a name with a colon.
-        return av.open(f"file:{path}", "r", metadata_errors="replace")
+        return open_with(hwaccel, f"file:{path}", metadata_errors="replace")
     except PermissionError as error:
         raise SourceError(f"{path}: permission denied; make the file readable") from error
     except (av.FFmpegError, OSError, ValueError) as error:

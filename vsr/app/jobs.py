@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from streams.frame import ChromaLocation, PixelFormat
     from streams.sources.base import SourceInfo
     from streams.sources.filters import Deinterlace
+    from streams.sources.hwaccel import HardwareDecoding
     from vsr.upscaler import Upscaler
 
 __all__ = ["Progress", "Report", "upscale_video"]
@@ -62,6 +63,7 @@ def upscale_video(
     max_frames: int | None = None,
     overwrite: bool = False,
     chroma_location: ChromaLocation | None = None,
+    hwaccel: HardwareDecoding = "none",
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
@@ -97,6 +99,8 @@ def upscale_video(
         max_frames: stop after so many; the report then tells ``whole_frames``.
         overwrite: replace ``dst`` if it exists.
         chroma_location: ``"left"``, ``"center"`` or ``"topleft"``, if it is known better than the codec's convention.
+        hwaccel: ``"none"``; ``"auto"``: decode on a GPU where there is one; ``"cuda"``: the same, with a warning where
+            software has to do.
         on_progress: called from another thread after each frame written; what it raises ends the job.
         stop: set it, from any thread, to end the job.
 
@@ -120,7 +124,13 @@ def upscale_video(
     part: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
     _refuse_own_input(src, dst)
     with FileSource(
-        src, deinterlace=deinterlace, rotate=rotate, chroma_location=chroma_location, max_frames=max_frames, **part
+        src,
+        deinterlace=deinterlace,
+        rotate=rotate,
+        chroma_location=chroma_location,
+        max_frames=max_frames,
+        hwaccel=hwaccel,
+        **part,
     ) as source:
         info = source.info
         plan = plan_size(

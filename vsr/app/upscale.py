@@ -100,8 +100,13 @@ def upscale(
         Literal["left", "center", "topleft"] | None,
         typer.Option(help="Where 4:2:0 chroma lies, if you know better.", rich_help_panel=_PICTURE),
     ] = None,
+    hwaccel: Annotated[
+        Literal["none", "auto", "cuda"],
+        typer.Option(help="Decode on a GPU; in software where that cannot be.", rich_help_panel=_PICTURE),
+    ] = "none",
     device: Annotated[
-        str, typer.Option(help="auto, cpu, openvino, torch, cuda or cuda:N.", rich_help_panel=_NETWORK)
+        str,
+        typer.Option(help="auto, cpu, openvino, torch, cuda, cuda:N, cuda:N,M or cuda:all.", rich_help_panel=_NETWORK),
     ] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16 or int8.", rich_help_panel=_NETWORK)] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU cores; 0 for all.", rich_help_panel=_NETWORK)] = 0,
@@ -155,6 +160,7 @@ def upscale(
         "deinterlace": deinterlace,
         "rotate": rotate,
         "chroma_location": chroma_location,
+        "hwaccel": hwaccel,
         "device": device,
         "precision": precision,
         "threads": threads,

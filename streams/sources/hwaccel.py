@@ -1,0 +1,70 @@
+"""Decoding on a GPU, and what to do where there is none.
+
+Pictures are copied to the memory of the host, as NV12 or P010, and go the usual way from there.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal, TypeAlias, get_args
+
+import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.container import InputContainer
+
+from streams.errors import SourceError
+
+log = logging.getLogger(__name__)
+
+HardwareDecoding: TypeAlias = Literal["none", "auto", "cuda"]
+"""``"cuda"`` warns where software has to do; ``"auto"`` does not."""
+
+_KIND = "cuda"
+
+
+def check(asked: str) -> HardwareDecoding:
+    """The word, if it is one.
+
+    Raises:
+        SourceError: it is none.
+    """
+    for allowed in get_args(HardwareDecoding):
+        if asked == allowed:
+            return allowed  # type: ignore[no-any-return]
+    raise SourceError(f"got hwaccel {asked!r}, allowed are {', '.join(get_args(HardwareDecoding))}")
+
+
+def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContainer:
+    """Open an input for reading with the decoder that was asked for, or in software, with the reason in the log.
+
+    Raises:
+        av.FFmpegError, OSError, ValueError: it cannot be opened at all.
+    """
+    if asked == "none":
+        return _open(url, **options)
+    level = logging.WARNING if asked == "cuda" else logging.INFO
+    try:
+        container = _open_on_gpu(url, **options)
+    except (av.FFmpegError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        # Even where a fallback is allowed FFmpeg refuses without the driver; and it may be the input, as will be seen.
+        container = _open(url, **options)
+        reason = getattr(error, "strerror", None) or error
+        log.log(level, "no decoding on a GPU (%s); decoding in software", reason)
+        return container
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    if any(stream.codec_context.is_hwaccel for stream in streams):
+        log.info("decoding on the GPU, copied to the host")
+    else:
+        log.log(level, "no decoding on a GPU (it does not know the codec); decoding in software")
+    return container
+
+
+def _open_on_gpu(url: str, **options: Any) -> InputContainer:
+    if _KIND not in hwdevices_available():
+        raise NotImplementedError("this FFmpeg is built without CUDA")
+    return _open(url, hwaccel=HWAccel(_KIND, allow_software_fallback=True), **options)
+
+
+def _open(url: str, **options: Any) -> InputContainer:
+    container: InputContainer = av.open(url, "r", **options)
+    return container
