@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import av
+from av.video.reformatter import ColorRange
 
 from streams.clock import Clock, MonotonicClock
 from streams.errors import SourceError, SourceLostError
@@ -26,7 +27,9 @@ _MOST_BYTES = 16 << 20
 _MOST_SIDE = 8192
 _POLL_SECONDS = 0.1
 """How soon it is noticed that the first picture has not come; a picture and the end are noticed at once."""
-_BEGINNING = b"\xff\xd8"
+_BEGINNING, _END = b"\xff\xd8", b"\xff\xd9"
+_TAIL_BYTES = 32
+"""Where the end may be: some senders fill up with zeros behind it."""
 
 
 class _Pushed(NamedTuple):
@@ -137,14 +140,17 @@ class PushedSource(Source):
         Raises:
             SourceLostError: as :attr:`info`.
         """
-        if not self._closed:
+        try:
             # Whoever did not ask for it has to wait for it here.
             _ = self.info
-        first, self._first = self._first, None
-        if first is not None and not self._closed:
-            yield first
-        while (frame := self._next()) is not None:
+        except SourceLostError:
+            if self._closed:
+                return
+            raise
+        frame, self._first = self._first, None
+        while not self._closed and (frame := frame or self._next()) is not None:
             yield frame
+            frame = None
 
     def close(self) -> None:
         """End a running iteration and let go of what is held."""
@@ -163,7 +169,7 @@ class PushedSource(Source):
                     self._skip(str(error))
                 continue
             if not self._closed:
-                return self._frame(picture, pushed.arrived)
+                return self._frame(picture, pushed)
         return None
 
     def _take(self, deadline: float | None) -> _Pushed | None:
@@ -176,17 +182,19 @@ class PushedSource(Source):
                     )
             return self._held.popleft() if self._held and not self._closed else None
 
-    def _frame(self, picture: av.VideoFrame, arrived: float) -> Frame:
+    def _frame(self, picture: av.VideoFrame, pushed: _Pushed) -> Frame:
         form = pixel_format(picture, _CODEC)
-        pts, _ = self._anchor.place(None, arrived=arrived)
-        self._corrupt += picture.is_corrupt
+        pts, _ = self._anchor.place(None, arrived=pushed.arrived)
+        # FFmpeg does not mind a picture that breaks off.
+        corrupt = picture.is_corrupt or _END not in pushed.data[-_TAIL_BYTES:]
+        self._corrupt += corrupt
         return Frame(
             planes=planes_of(picture, form),
             format=form,
             pts=pts,
             time_base=LIVE_TIME_BASE,
-            corrupt=picture.is_corrupt,
-            arrived=arrived,
+            corrupt=corrupt,
+            arrived=pushed.arrived,
             owner=picture,
         )
 
@@ -216,13 +224,15 @@ class _Decoder:
             pictures: list[av.VideoFrame] = self._context.decode(av.Packet(data))
         except (av.FFmpegError, ValueError) as error:
             self._context = self._fresh()
-            raise SourceError(f"a picture that cannot be decoded ({error})") from error
+            raise SourceError(f"a picture of {len(data)} bytes that cannot be decoded") from error
         if len(pictures) != 1:
             self._context = self._fresh()
             raise SourceError(f"a JPEG that holds {len(pictures)} pictures, expected is 1")
         picture = pictures[0]
         if max(picture.width, picture.height) > _MOST_SIDE:
             raise SourceError(f"a picture of {picture.width}×{picture.height}, allowed are sides up to {_MOST_SIDE}")
+        # So JFIF has it; for gray pictures FFmpeg does not say it.
+        picture.color_range = ColorRange.JPEG
         return self._planar.to_planar(picture)
 
     @staticmethod
