@@ -79,6 +79,6 @@ def _fail_usage(error: Exception) -> ExitCode:
     return ExitCode.USAGE
 
 
-for _module in ("vsr.app.commands", "vsr.app.commands_live"):
+for _module in ("vsr.app.commands", "vsr.app.commands_live", "vsr.app.commands_page"):
     if importlib.util.find_spec(_module) is not None:
         importlib.import_module(_module).register(app)

@@ -149,7 +149,7 @@ class Run:
             self._set("idle")
         except Exception as error:
             known = isinstance(error, StreamError | VsrError)
-            log.log(logging.INFO if known else logging.ERROR, "the run has ended: %s", error, exc_info=not known)
+            log.log(logging.WARNING if known else logging.ERROR, "the run has ended: %s", error, exc_info=not known)
             self._set("failed", self._explain(error))
         finally:
             self._on_end()

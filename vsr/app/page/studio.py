@@ -16,7 +16,7 @@ from vsr.app.page.run import NO_FIGURES, Run
 from vsr.app.page.sources import BROWSER, Choice, Sources
 from vsr.app.page.stage import Stage
 from vsr.app.page.words import PageError, plain_words
-from vsr.app.sizes import SCALES
+from vsr.app.sizes import SCALES, default_scale
 
 if TYPE_CHECKING:
     from streams.frame import Frame
@@ -51,7 +51,7 @@ class Studio:
         recordings: Path = Path("recordings"),
         allow_any_source: bool = False,
     ) -> None:
-        self.options = options or LiveOptions(scale=SCALES[0])
+        self.options = options or LiveOptions(scale=default_scale())
         self.allow_any_source = allow_any_source
         self.stage = Stage(self.baseline)
         self._folder = tempfile.TemporaryDirectory(prefix="vsr-page-", ignore_cleanup_errors=True)
@@ -114,6 +114,12 @@ class Studio:
                 on_status=self._look_at_recording,
                 on_end=self._end_recording,
             )
+
+    def start_first(self) -> None:
+        """Show the first source that is offered, with the options of this studio."""
+        options = self.options
+        scale = options.scale or default_scale()
+        self.start(self.sources()[0].key, model=options.model, scale=scale, quality=options.quality)
 
     def stop(self) -> None:
         """End what is shown, and finish its recording; returns when that is done. Without a run it does nothing."""

@@ -1,0 +1,215 @@
+"""Serves the page: puts its parts together, binds to a port, and runs beside the caller until it is closed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from vsr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from vsr.app.page.guard import Credentials
+    from vsr.app.page.routes import LiveStudio
+    from vsr.app.page.studio import Studio
+
+_NEEDED = ("gradio", "uvicorn", "websockets")
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- to be told apart, not to be bound to
+_START_SECONDS = 30.0
+_GRACE_SECONDS = 2
+_POLL_SECONDS = 0.05
+_MISTAKES = {
+    EADDRINUSE: "another program listens there already; choose another port, or 0 for any",
+    EACCES: "ports below 1024 are the administrator's; choose another one",
+    EADDRNOTAVAIL: "that is no address of this machine; try 127.0.0.1, or 0.0.0.0 for all of them",
+}
+
+
+def require_extra() -> None:
+    """Make sure that what the page needs is installed.
+
+    Raises:
+        ConfigError: something is missing.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"the page needs {' and '.join(missing)}; install it with: pip install 'vsr[page]'")
+
+
+@contextmanager
+def gradio_at_home() -> Iterator[None]:
+    """Have Gradio keep its files in a folder that is removed at the end, and call nobody. Before it is imported."""
+    with tempfile.TemporaryDirectory(prefix="vsr-gradio-", ignore_cleanup_errors=True) as folder:
+        wanted = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+        before = {name: os.environ.get(name) for name in wanted}
+        os.environ.update(wanted)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def open_page(
+    studio: Studio, *, host: str, port: int, max_upload_bytes: int, credentials: Credentials | None = None
+) -> PageServer:
+    """A server of the whole page, bound, and to be entered.
+
+    Args:
+        studio: what it shows and steers.
+        host: see :class:`PageServer`.
+        port: see :class:`PageServer`.
+        max_upload_bytes: of one file.
+        credentials: needed for everything, if given.
+
+    Raises:
+        ConfigError: it cannot be bound to.
+    """
+    return _open(lambda: _page_app(studio, max_upload_bytes=max_upload_bytes), host, port, credentials=credentials)
+
+
+def open_player(studio: LiveStudio, *, host: str, port: int) -> PageServer:
+    """A server of the player alone, to look and not to touch; bound, and to be entered.
+
+    Raises:
+        ConfigError: it cannot be bound to.
+    """
+    return _open(lambda: _player_app(studio), host, port)
+
+
+def _open(make: Callable[[], ASGIApp], host: str, port: int, *, credentials: Credentials | None = None) -> PageServer:
+    from vsr.app.page.guard import Guard, allowed_hosts
+
+    # First of all: a port that is taken must not be found out after Gradio's seconds.
+    bound = _bind(host, port)
+    try:
+        return PageServer(Guard(make(), hosts=allowed_hosts(host), credentials=credentials), bound, host=host)
+    except BaseException:
+        bound.close()
+        raise
+
+
+def _page_app(studio: Studio, *, max_upload_bytes: int) -> ASGIApp:
+    """Gradio's part, behind the routes for moving pictures."""
+    import gradio
+    from fastapi import FastAPI
+
+    from vsr.app.page.blocks import build, mount_options
+    from vsr.app.page.routes import live_routes
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.routes.extend(live_routes(studio))
+    options: dict[str, Any] = {
+        **mount_options(),
+        # What is meant for visitors is shown all the same; other errors may name what is not theirs to know.
+        "show_error": False,
+        "max_file_size": max_upload_bytes,
+        "app_kwargs": {"docs_url": None, "redoc_url": None, "openapi_url": None},
+        "run_history": False,
+        "ssr_mode": False,
+    }
+    gradio.mount_gradio_app(app, build(studio), path="/", **options)
+    return app
+
+
+def _player_app(studio: LiveStudio) -> ASGIApp:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import FileResponse, Response
+    from starlette.routing import Route
+
+    from vsr.app.page.routes import ASSETS, live_routes
+
+    async def player(request: Request) -> Response:
+        return FileResponse(ASSETS / "player.html", headers={"Cache-Control": "no-cache"})
+
+    return Starlette(routes=[*live_routes(studio), Route("/", player)])
+
+
+class PageServer:
+    """A server on a thread of its own, for as long as the ``with`` block lasts.
+
+    Args:
+        app: what it serves.
+        bound: the socket to listen on; closed with the server.
+        host: what the socket was bound to.
+
+    Attributes:
+        port: the one it got.
+    """
+
+    def __init__(self, app: ASGIApp, bound: socket.socket, *, host: str) -> None:
+        import uvicorn
+
+        self._host, self._socket = host, bound
+        self.port: int = bound.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            # JPEGs do not become smaller.
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._work, name="vsr-page-server", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        host = "127.0.0.1" if self._host in _EVERYWHERE else self._host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+
+    @property
+    def running(self) -> bool:
+        """Whether it serves."""
+        return self._server.started and self._thread.is_alive()
+
+    def close(self) -> None:
+        """End it; who still looks is sent home after two seconds at most."""
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        until = monotonic() + _START_SECONDS
+        while not self.running:
+            if not self._thread.is_alive() or monotonic() > until:
+                self.close()
+                raise ConfigError("the page could not be started; run it again with --debug and report what it says")
+            self._thread.join(_POLL_SECONDS)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        # The look-up of names has numbers of its own.
+        reason = _MISTAKES.get(error.errno or 0, "there is no such address; try 127.0.0.1")
+        raise ConfigError(f"cannot serve the page at {host}:{port}: {reason}") from error
