@@ -181,7 +181,7 @@ def test_bf16_of_openvino_is_close() -> None:
     assert difference(result, expected)[0] <= 3
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.cuda
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1), ("fp16", 2), ("bf16", 3)])
 def test_cuda_is_close(precision: str, most: int) -> None:
     result, expected = (
