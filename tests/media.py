@@ -38,26 +38,33 @@ def pattern(count: int, width: int, height: int, name: str = "yuv420p") -> list[
     return pictures if layout.native else [picture.reformat(format=name) for picture in pictures]
 
 
-def flashes(count: int, width: int, height: int) -> list[av.VideoFrame]:
-    """Pictures 40 ms apart, the first white and the others black."""
+def flashes(count: int, width: int, height: int, *, every: int = 0) -> list[av.VideoFrame]:
+    """Pictures 40 ms apart, the first white (and then one of so many) and the others black."""
     pictures = []
     for index in range(count):
         picture = av.VideoFrame(width, height, "yuv420p")
-        for plane, value in zip(picture.planes, (16 if index else 235, 128, 128), strict=True):
+        white = index % (every or count) == 0
+        for plane, value in zip(picture.planes, (235 if white else 16, 128, 128), strict=True):
             plane.update(bytes([value]) * plane.buffer_size)
         picture.pts, picture.time_base = index * 40, TICK
         pictures.append(picture)
     return pictures
 
 
-def a_law(number: int, samples: int) -> list[Any]:
-    """Packets of so many samples at 8 kHz: a beep for number 0, silence for others."""
-    wave = np.sin(np.arange(samples) * (2 * np.pi * 1000 / 8000)) * (0 if number else 20_000)
-    context: Any = av.CodecContext.create("pcm_alaw", "w")
-    context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
-    sound = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None, :], format="s16", layout="mono")
+def wave(samples: int, *, beep: bool) -> av.AudioFrame:
+    """A beep or silence at 8 kHz."""
+    values = np.sin(np.arange(samples) * (2 * np.pi * 1000 / 8000)) * (20_000 if beep else 0)
+    sound = av.AudioFrame.from_ndarray(values.astype(np.int16)[None, :], format="s16", layout="mono")
     sound.sample_rate = 8000
-    return [*context.encode(sound), *context.encode(None)]
+    return sound
+
+
+def telephony(samples: int, *, beep: bool, codec: str = "pcm_alaw") -> bytes:
+    """The same, as telephones and cameras code it."""
+    context: Any = av.CodecContext.create(codec, "w")
+    context.sample_rate, context.layout, context.format = 8000, "mono", "s16"
+    packets = [*context.encode(wave(samples, beep=beep)), *context.encode(None)]
+    return b"".join(bytes(packet) for packet in packets)
 
 
 def write_clip(

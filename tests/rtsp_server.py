@@ -1,8 +1,8 @@
 """A small RTSP server that fails on demand: H.264 over RTP, interleaved in TCP or over UDP, standard library and PyAV.
 
 It answers what a player asks before it plays (RFC 2326), packs pictures as RFC 6184 says, and speaks no RTCP. Pictures
-are encoded once per size and sent again and again: it costs next to nothing while a test waits. With sound (A-law, as
-from most cameras) every fiftieth picture is white, and as long as it stays there is a beep.
+are encoded once per size and sent again and again: it costs next to nothing while a test waits. With sound (A-law or
+µ-law, as from many cameras) a picture a second is white, and as long as it stays there is a beep.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _TICKS = 90_000 // RATE
 _GOP = 5
 _PICTURES = 10
 _PAYLOAD = 1200
-BEEP_EVERY = 50
+BEEP_EVERY = 25
 SOUND_RATE = 8000
+_KINDS = {"PCMU": 0, "PCMA": 8}
 _REASONS = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 461: "Unsupported Transport"}
 
 
@@ -60,10 +61,10 @@ def payloads(nals: tuple[bytes, ...]) -> Iterator[tuple[bytes, bool]]:
 
 
 @functools.cache
-def coded_sound() -> tuple[bytes, ...]:
-    """A-law for the time of one picture each, of which the first is a beep and the others are silent."""
-    step = SOUND_RATE // RATE
-    return tuple(b"".join(bytes(p) for p in media.a_law(number, step)) for number in range(BEEP_EVERY))
+def coded_sound(name: str) -> tuple[bytes, ...]:
+    """Sound for the time of one picture each, of which the first is a beep and the others are silent."""
+    codec = {"PCMA": "pcm_alaw", "PCMU": "pcm_mulaw"}[name]
+    return tuple(media.telephony(SOUND_RATE // RATE, beep=number == 0, codec=codec) for number in range(BEEP_EVERY))
 
 
 @dataclass(eq=False)
@@ -86,12 +87,14 @@ class RtspServer:
         userinfo: ``"name:password"`` that is asked for, or None.
         loss: how many of the RTP packets to leave out, 0 to 1.
         ticks, ssrc: where the RTP clock stands and who sends; see ``jump``.
-        sound: whether there is any, and pictures that go with it; ``muted``: there is, and it is not sent.
+        sound: ``"PCMA"`` or ``"PCMU"``, and pictures that go with it; or None.
+        muted, blind: the sound, or the pictures, are promised and not sent.
         connections: how many there were.
     """
 
-    def __init__(self, *, width: int = 128, height: int = 96, sound: bool = False) -> None:
-        self.sound, self.muted = sound, False
+    def __init__(self, *, width: int = 128, height: int = 96, sound: str | None = None) -> None:
+        self.sound = sound
+        self.muted = self.blind = False
         self.size = (width, height)
         self.frozen = False
         self.status = 200
@@ -193,7 +196,7 @@ class RtspServer:
         elif method == "DESCRIBE" and self.status != 200:
             code = self.status
         elif method == "DESCRIBE":
-            body = _description(sound=self.sound)
+            body = _description(self.sound)
             lines += ["Content-Type: application/sdp", f"Content-Base: {url}/", f"Content-Length: {len(body)}"]
         elif method == "SETUP":
             track = int(url.endswith("track1"))
@@ -223,13 +226,15 @@ class RtspServer:
     def _send(self) -> None:
         number, due = 0, time.monotonic()
         while self._running:
-            pictures = coded(*self.size, flashes=self.sound)
+            pictures = coded(*self.size, flashes=self.sound is not None)
             number += 1
             if not self.frozen:
                 for client in [client for client in self._clients if client.playing]:
-                    self._send_picture(client, pictures[number % len(pictures)], key=number % _GOP == 0)
+                    if not self.blind:
+                        self._send_picture(client, pictures[number % len(pictures)], key=number % _GOP == 0)
                     if self.sound and not self.muted:
-                        self._send_packet(client, 1, coded_sound()[number % BEEP_EVERY], _sound_ticks(self.ticks))
+                        payload = coded_sound(self.sound)[number % BEEP_EVERY]
+                        self._send_packet(client, 1, payload, _sound_ticks(self.ticks))
             self.ticks += _TICKS
             due += 1 / RATE
             time.sleep(max(0.0, due - time.monotonic()))
@@ -243,14 +248,14 @@ class RtspServer:
 
     def _send_packet(self, client: _Client, track: int, payload: bytes, ticks: int, *, last: bool = False) -> None:
         client.sequence[track] = (client.sequence[track] + 1) & 0xFFFF
-        kind = (96, 8)[track] | (0x80 if last else 0)
+        kind = (0x80 if last else 0) | (_KINDS[self.sound or "PCMA"] if track else 96)
         ssrc = self.ssrc + 1000 * track
         header = struct.pack(">BBHII", 0x80, kind, client.sequence[track], ticks & 0xFFFFFFFF, ssrc)
         if self._chance.random() < self.loss:
             return
         packet = header + payload
         with suppress(OSError):
-            if client.udp:
+            if track in client.udp:
                 self._udp.sendto(packet, client.udp[track])
             else:
                 client.sock.sendall(struct.pack(">cBH", b"$", 2 * track, len(packet)) + packet)
@@ -281,9 +286,10 @@ def _requests(sock: socket.socket) -> Iterator[tuple[str, str, dict[str, str]]]:
         buffer += received
 
 
-def _description(*, sound: bool) -> str:
+def _description(sound: str | None) -> str:
     lines = ["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=test", "t=0 0", "m=video 0 RTP/AVP 96", "a=rtpmap:96 H264/90000"]
     lines += ["a=fmtp:96 packetization-mode=1", f"a=framerate:{RATE}", "a=control:track0"]
     if sound:
-        lines += ["m=audio 0 RTP/AVP 8", f"a=rtpmap:8 PCMA/{SOUND_RATE}/1", "a=control:track1"]
+        kind = _KINDS[sound]
+        lines += [f"m=audio 0 RTP/AVP {kind}", f"a=rtpmap:{kind} {sound}/{SOUND_RATE}/1", "a=control:track1"]
     return "\r\n".join([*lines, ""])

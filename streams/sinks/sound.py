@@ -17,10 +17,11 @@ from streams.sources.base import SourceInfo, StreamInfo
 
 log = logging.getLogger(__name__)
 
-_BITS_PER_SAMPLE, _MOST_BITS_PER_SECOND = 4, 96_000
-_USUAL_RATE = 48_000
-_GAP_SECONDS = Fraction(1, 20)
-"""More than times of packets are inexact by, and less than anybody hears missing."""
+_BITS_PER_SECOND = 64_000
+"""For each channel."""
+_RATES = (48_000, 44_100)
+"""What every player takes, in samples per second; the first is for sound of another rate. An encoder works in pieces of
+so many samples: those of a telephone's sound would last long, and all that time pictures would wait for them."""
 # Decoders of these need to be told what they get before the first packet, which containers store apart.
 _CONFIGURED = frozenset({"aac", "alac", "flac", "opus", "vorbis"})
 
@@ -90,22 +91,12 @@ class _Encoded:
         self._name = str(stream)
         # Of a container that is never written: a decoder of one's own, with all that the template says.
         self._decoder = add_copy(av.open(io.BytesIO(), "w", format="nut"), stream.template).codec_context
-        rates = av.Codec(codec, "w").audio_rates or ()
-        rate = self._decoder.sample_rate
-        self._rate = rate if rate in rates else _USUAL_RATE
+        rate = self._decoder.sample_rate if self._decoder.sample_rate in _rates_of(codec) else _RATES[0]
         channels = min(2, self._decoder.layout.nb_channels)
-        bits = channels * min(_BITS_PER_SAMPLE * self._rate, _MOST_BITS_PER_SECOND)
-        self.stream = output.add_stream(
-            codec,
-            rate=self._rate,
-            layout=("mono", "stereo")[channels - 1],
-            bit_rate=bits,
-            time_base=Fraction(1, self._rate),
-        )
-        self._end: Fraction | None = None
-        self._samples = 0
+        layout = ("mono", "stereo")[channels - 1]
+        self.stream = output.add_stream(codec, rate=rate, layout=layout, bit_rate=channels * _BITS_PER_SECOND)
         self._last = -1
-        self._told = False
+        self._begun = self._told = False
 
     def carry(self, payload: Any, *, shift: Fraction) -> Iterator[Any]:
         try:
@@ -117,32 +108,15 @@ class _Encoded:
             log.log(level, "a part of %s cannot be encoded and is left out: %s", self._name, error)
 
     def flush(self) -> Iterator[Any]:
-        if self._samples:
+        if self._begun:
             yield from self._rising(self.stream.encode(None))
 
     def _encode(self, sound: av.AudioFrame, *, shift: Fraction) -> Iterator[Any]:
         if sound.pts is None or sound.time_base is None:
             return
-        start = sound.pts * Fraction(sound.time_base) + shift
-        if self._end is not None and start - self._end > _GAP_SECONDS:
-            yield from self._fill_piece(sound)
-        yield from self._push(sound, start)
-
-    def _fill_piece(self, sound: av.AudioFrame) -> Iterator[Any]:
-        """Silence up to the end of a piece, so that what follows a gap begins another."""
-        assert self._end is not None
-        missing = -self._samples % (self.stream.codec_context.frame_size or 1)
-        if missing and sound.sample_rate == self._rate:
-            silence = av.AudioFrame(sound.format.name, sound.layout, missing)
-            silence.sample_rate = sound.sample_rate
-            for plane in silence.planes:
-                plane.update(bytes([0x80 if sound.format.name.startswith("u8") else 0]) * plane.buffer_size)
-            yield from self._push(silence, self._end)
-
-    def _push(self, sound: av.AudioFrame, start: Fraction) -> Iterator[Any]:
-        sound.pts, sound.time_base = round(start * sound.sample_rate), Fraction(1, sound.sample_rate)
-        self._samples += sound.samples
-        self._end = start + Fraction(sound.samples, sound.sample_rate)
+        tick = Fraction(1, sound.sample_rate)
+        sound.pts, sound.time_base = round((sound.pts * Fraction(sound.time_base) + shift) / tick), tick
+        self._begun = True
         yield from self._rising(self.stream.encode(sound))
 
     def _rising(self, packets: Iterable[Any]) -> Iterator[Any]:
@@ -152,6 +126,10 @@ class _Encoded:
                 continue
             self._last = packet.pts = packet.dts = max(packet.pts, self._last + 1)
             yield packet
+
+
+def _rates_of(codec: str) -> set[int]:
+    return set(_RATES) & set(av.Codec(codec, "w").audio_rates or _RATES)
 
 
 def _own(payload: Any) -> Any:
