@@ -24,21 +24,25 @@ from vsr.app.sizes import SCALES, default_scale
 if TYPE_CHECKING:
     from vsr.app.page.studio import Studio
 
-ASSETS = Path(__file__).parent / "assets"
 TITLE = "vsr preview"
 
-_HEAD = '<script type="module" src="/assets/player.js"></script><link rel="icon" href="data:,">'
+# Not by css_paths, which rewrites selectors and loses @container.
+_HEAD = (
+    '<link rel="stylesheet" href="/assets/page.css"><link rel="icon" href="data:,">'
+    '<script type="module" src="/assets/player.js"></script>'
+)
 _INTRODUCTION = (
     f'<div class="vsr-head"><h1>{TITLE}</h1><p>Video made larger while you watch, beside plain bicubic.</p></div>'
 )
 _QUALITIES = [("Fixed", "fixed"), ("Automatic", "auto")]
+_PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
 _UNDER_WAY = frozenset({"starting", "waiting", "running"})
 _BEGIN = "(source, address) => window.vsr.begin(address || source)"
 
 
 def mount_options() -> dict[str, Any]:
     """What ``gradio.mount_gradio_app`` is given besides the blocks: looks, the player, and no links of Gradio's own."""
-    return {"theme": _theme(), "css_paths": ASSETS / "page.css", "head": _HEAD, "footer_links": [], "show_error": True}
+    return {"theme": _theme(), "head": _HEAD, "footer_links": [], "show_error": True}
 
 
 def build(studio: Studio) -> gr.Blocks:
@@ -48,14 +52,16 @@ def build(studio: Studio) -> gr.Blocks:
     """
     page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 3600))
     with page:
-        gr.HTML(_INTRODUCTION, js_on_load=None)
+        gr.HTML(_INTRODUCTION, **_PLAIN)
         with gr.Tabs():
             with gr.Tab("Live", id="live"), gr.Row(elem_id="vsr-live"):
-                with gr.Column(scale=3, min_width=320):
-                    gr.HTML("<div data-vsr-player></div>", js_on_load=None, elem_id="vsr-player")
-                with gr.Column(scale=1, min_width=280, elem_id="vsr-controls"):
+                with gr.Column(elem_id="vsr-view"):
+                    gr.HTML("<div data-vsr-player></div>", **_PLAIN, elem_id="vsr-player")
+                with gr.Column(elem_id="vsr-controls"):
                     controls = _Controls(studio)
-                    gr.HTML("<div data-vsr-recordings></div>", js_on_load=None)
+                    gr.HTML("<div data-vsr-recordings></div>", **_PLAIN)
+                with gr.Column(elem_id="vsr-numbers"):
+                    gr.HTML("<div data-vsr-figures></div>", **_PLAIN)
             with gr.Tab("Files", id="files"):
                 build_files_tab(studio.networks)
         controls.connect(page)
@@ -93,29 +99,21 @@ class _Controls:
         self.source = gr.Dropdown(sources, value=sources[0][1], label="Source", elem_id="vsr-source")
         self.address = gr.Textbox(
             label="Address",
+            value="",
             placeholder="rtsp://… or http://…",
             info="Used in place of the source above, when it is filled in.",
             visible=studio.allow_any_source,
             elem_id="vsr-address",
         )
         self.upload = gr.UploadButton("Choose a clip of your own…", size="sm", elem_id="vsr-upload")
-        with gr.Row():
-            scale = studio.options.scale or default_scale()
-            networks = studio.networks(scale)
-            self.model = gr.Dropdown(
-                list(networks),
-                value=_usual(networks, studio.options.model),
-                label="Network",
-                elem_id="vsr-model",
-                min_width=120,
-            )
-            self.scale = gr.Radio(
-                [(f"×{one}", one) for one in SCALES],
-                value=scale,
-                label="Enlarge by",
-                elem_id="vsr-scale",
-                min_width=120,
-            )
+        scale = studio.options.scale or default_scale()
+        networks = studio.networks(scale)
+        self.model = gr.Dropdown(
+            list(networks), value=_usual(networks, studio.options.model), label="Network", elem_id="vsr-model"
+        )
+        self.scale = gr.Radio(
+            [(f"×{one}", one) for one in SCALES], value=scale, label="Enlarge by", elem_id="vsr-scale"
+        )
         self.quality = gr.Radio(
             _QUALITIES,
             value=studio.options.quality,
@@ -155,8 +153,8 @@ class _Controls:
         key = f"upload:{_told(lambda: self._studio.add_upload(Path(upload)))}"
         return gr.Dropdown([*_pairs(self._studio), (name, key)], value=key)
 
-    def _start(self, source: str, address: str, model: str, scale: int, quality: str) -> None:
-        wanted = address.strip() or source
+    def _start(self, source: str, address: str | None, model: str, scale: int, quality: str) -> None:
+        wanted = (address or "").strip() or source
         _told(lambda: self._studio.start(wanted, model=model, scale=scale, quality=quality))
 
     def _stop(self) -> None:

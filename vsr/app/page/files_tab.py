@@ -39,20 +39,17 @@ class _FilesTab:
         with gr.Row(elem_id="vsr-files"):
             with gr.Column(scale=1, min_width=280):
                 self.upload = gr.File(label="Video", elem_id="vsr-file", height=170)
-                with gr.Row():
-                    scale = default_scale()
-                    self.model = gr.Dropdown(
-                        list(networks(scale)), value=DEFAULT, label="Network", elem_id="vsr-file-model", min_width=120
-                    )
-                    self.scale = gr.Radio(
-                        [(f"×{one}", one) for one in SCALES], value=scale, label="Enlarge by", min_width=120
-                    )
+                scale = default_scale()
+                self.model = gr.Dropdown(
+                    list(networks(scale)), value=DEFAULT, label="Network", elem_id="vsr-file-model"
+                )
+                self.scale = gr.Radio([(f"×{one}", one) for one in SCALES], value=scale, label="Enlarge by")
                 with gr.Row():
                     self.go = gr.Button("Enlarge", variant="primary", elem_id="vsr-enlarge", min_width=120)
                     self.cancel = gr.Button("Cancel", interactive=False, elem_id="vsr-cancel", min_width=100)
             with gr.Column(scale=2, min_width=320):
-                self.said = gr.HTML(_card(_IDLE), js_on_load=None, elem_id="vsr-file-job")
-                self.still = gr.HTML("", js_on_load=None, elem_id="vsr-file-still")
+                self.said = gr.HTML(_card(_IDLE), js_on_load=None, apply_default_css=False, elem_id="vsr-file-job")
+                self.still = gr.HTML("", js_on_load=None, apply_default_css=False, elem_id="vsr-file-still")
                 self.place = gr.Slider(
                     1, 5, value=3, step=1, label="Picture to compare", visible=False, elem_id="vsr-place"
                 )

@@ -10,7 +10,7 @@ const FIGURES = [
   ["latency", "Latency p50 / p95", (f) => pair(f.p50_ms, f.p95_ms)],
   ["dropped", "Frames dropped", (f) => count(f.dropped)],
   ["network", "Network in use", (f) => f.network || "–"],
-  ["moves", "Changes of network", (f) => count(f.moves)],
+  ["moves", "Network changes", (f) => count(f.moves)],
   ["reconnects", "Reconnects", (f) => count(f.reconnects)],
 ];
 
@@ -36,6 +36,7 @@ export class Figures {
       this.values.set(key, value);
     }
     const box = element("div.vsr-plotbox");
+    root.classList.add("vsr-numbers");
     root.append(list, box);
     this.plot = new Plot(box);
   }
@@ -89,7 +90,7 @@ function duration(seconds) {
 /** The state of a run for people: {words, detail, tone}, where tone is "calm", "busy", "good" or "bad". */
 export function describe(state) {
   const size = (pair) => (pair ? `${pair[0]}×${pair[1]}` : "");
-  const way = state.output_size ? ` · ${size(state.input_size)} → ${size(state.output_size)}` : "";
+  const way = state.output_size ? `${size(state.input_size)} → ${size(state.output_size)}` : "";
   switch (state.phase) {
     case "starting":
       return { words: "Starting", detail: state.message || "The network is being made ready.", tone: "busy" };

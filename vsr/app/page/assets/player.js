@@ -9,6 +9,8 @@ import { mountStill, Wipe } from "./wipe.js";
 
 const NARROWEST = 160;
 const WIDEST = 3840;
+// Viewers whose windows are nearly alike share their pictures.
+const WIDTH_STEP = 16;
 const SETTLE_MS = 150;
 const RATE_SPAN_MS = 2000;
 const RELOAD_MS = 1000;
@@ -47,13 +49,15 @@ class Player {
     this.loupe = new Loupe(this.picture, this.screen, () => this.sendView());
     this.screen.append(this.bar());
     this.root.replaceChildren(this.screen);
-    this.figures = new Figures(this.root);
+    this.figures = new Figures(document.querySelector("[data-vsr-figures]") ?? this.root);
     this.root.classList.add("vsr-player");
     this.wipe.show(true);
   }
 
   bar() {
-    this.words = element("p.vsr-words", { role: "status", "aria-live": "polite" });
+    this.seen = element("span");
+    this.unseen = element("span.vsr-unseen");
+    this.words = element("p.vsr-words", { role: "status", "aria-live": "polite" }, this.seen, this.unseen);
     this.note = element("span.vsr-note");
     this.live = element("span.vsr-link", { title: "Connection of this page to the server" });
     const compare = this.toggle("compare", "Compare", true, (on) => this.compare(on));
@@ -100,7 +104,7 @@ class Player {
   sendView() {
     if (!this.connection) return;
     const seen = Math.ceil(this.picture.getBoundingClientRect().width * devicePixelRatio);
-    const width = Math.min(WIDEST, Math.max(NARROWEST, seen));
+    const width = Math.min(WIDEST, Math.max(NARROWEST, WIDTH_STEP * Math.ceil(seen / WIDTH_STEP)));
     const view = { width, compare: this.wipe.shown, loupe: this.loupe.view() };
     const key = JSON.stringify(view);
     if (key === this.viewKey) return;
@@ -202,7 +206,8 @@ class Player {
     const said = this.saying();
     setText(this.title, said.words ?? "");
     setText(this.detail, said.detail ?? "");
-    setText(this.words, [said.words, said.tone === "good" ? "" : said.detail].filter(Boolean).join(". ").replace("..", "."));
+    setText(this.seen, said.words ?? "");
+    setText(this.unseen, said.detail ? `. ${said.detail}` : "");
     setText(this.note, said.note ?? "");
     setText(this.live, this.link.kind === "open" ? "Connected" : this.link.kind === "still" ? "Plain pictures" : "Not connected");
     this.root.dataset.tone = said.tone;
@@ -263,6 +268,6 @@ function mount() {
   }
 }
 
-window.vsr = { begin };
+window.vsr = { begin, players: () => [...players.values()] };
 new MutationObserver(mount).observe(document.documentElement, { childList: true, subtree: true });
 mount();
