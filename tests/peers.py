@@ -28,7 +28,9 @@ GST_PACKAGES = (
     "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
 )
 NGINX_PACKAGES = "nginx-light libnginx-mod-rtmp"
-_RTMP_MODULES = [Path(folder) / "ngx_rtmp_module.so" for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")]
+_RTMP_MODULES = [
+    Path(folder) / "ngx_rtmp_module.so" for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
+]
 
 _NGINX = """
 load_module {module};

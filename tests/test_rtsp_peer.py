@@ -132,9 +132,7 @@ def test_killed_and_started_again(server: GstServer, transport: str) -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_frozen_and_thawed(server: GstServer, transport: str) -> None:
-    with opened(
-        server.url("h264"), transport=transport, stall_timeout_seconds=1.0, open_timeout_seconds=1.0
-    ) as source:
+    with opened(server.url("h264"), transport=transport, stall_timeout_seconds=1.0, open_timeout_seconds=1.0) as source:
         frames = iter(source)
         take(frames, 3)
         server.freeze()

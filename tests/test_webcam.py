@@ -135,11 +135,13 @@ class Driver:
 
     Attributes:
         film: what it gives in place of the pattern.
+        only_size: what it sets whatever one wants.
         packets: where in memory the driver put what it gave.
     """
 
     def __init__(self) -> None:
         self.film: io.BytesIO | None = None
+        self.only_size = ""
         self.packets: list[range] = []
         self.ready, self.feed = os.pipe()
         self.opened: list[dict[str, str]] = []
@@ -152,7 +154,8 @@ class Driver:
         if self.refuse:
             number = self.refuse.pop(0)
             raise OSError(number, os.strerror(number))
-        container = self._open(self.film or "testsrc2=size=64x48:rate=30", format=None if self.film else "lavfi")
+        size = self.only_size or options.get("video_size", "64x48")
+        container = self._open(self.film or f"testsrc2=size={size}:rate=30", format=None if self.film else "lavfi")
         return SimpleNamespace(
             streams=container.streams, close=container.close, demux=lambda stream: self._demux(container, stream)
         )
@@ -193,7 +196,7 @@ def opened(**options) -> WebcamSource:
 def test_pictures_come(driver: Driver) -> None:
     with opened(size="1280x720") as source:
         assert source.info.live
-        assert (source.info.width, source.info.height) == (64, 48)
+        assert (source.info.width, source.info.height) == (1280, 720)
         assert len(list(itertools.islice(source.items(), 5))) == 5
     assert driver.opened == [{"video_size": "1280x720", "input_format": "mjpeg"}]
 
@@ -215,6 +218,15 @@ def test_what_it_does_not_offer_compressed_is_asked_for_raw(driver: Driver) -> N
     driver.refuse = [errno.EINVAL]
     with opened(size="1280x720"):
         assert [options.get("input_format") for options in driver.opened] == ["mjpeg", None]
+
+
+def test_another_size_than_the_wanted_one_is_not_taken(driver: Driver) -> None:
+    driver.only_size = "320x240"
+    with pytest.raises(SourceError, match="does not offer 1280×720; the nearest is 320×240"):
+        opened(size="1280x720")
+    assert len(driver.opened) == 2, "it might have had it in the other encoding"
+    with opened(size="320x240") as source:
+        assert (source.info.width, source.info.height) == (320, 240)
 
 
 def test_unplugged_and_plugged_in_again(driver: Driver) -> None:

@@ -190,7 +190,7 @@ class WebcamSession:
             try:
                 for packet in self._container.demux(self._stream):
                     pictures = self._decode(packet)
-                    # An error's traceback would keep it until after the camera is closed, and its memory is the driver's.
+                    # Its memory is the driver's, and an error's traceback would keep it until after the end of that.
                     del packet
                     yield from pictures
                 raise SourceLostError(f"{self._camera.path}: the camera ended its stream")
@@ -225,16 +225,29 @@ class WebcamSession:
 
 
 def _open(camera: Camera) -> InputContainer:
-    failure: Exception | None = None
+    failure: SourceError | None = None
     for options in camera.attempts():
         try:
-            return av.open(camera.path, format=camera.format, options=dict(options), timeout=(None, _POLL_SECONDS))
-        except (av.FFmpegError, OSError, ValueError) as error:
+            return _attempt(camera, options)
+        except SourceError as error:
             failure = error
-            if getattr(error, "errno", None) not in {errno.EINVAL, errno.ENOTTY, errno.EIO, None}:
+            if getattr(error.__cause__, "errno", None) not in {errno.EINVAL, errno.ENOTTY, errno.EIO, None}:
                 break
     assert failure is not None
-    raise _translate(camera, failure) from failure
+    raise failure
+
+
+def _attempt(camera: Camera, options: Mapping[str, str]) -> InputContainer:
+    try:
+        container = av.open(camera.path, format=camera.format, options=dict(options), timeout=(None, _POLL_SECONDS))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _translate(camera, error) from error
+    # A driver that does not know the size sets the nearest that it knows, and says nothing.
+    nearest = (container.streams.video[0].width, container.streams.video[0].height)
+    if camera.size in {None, nearest}:
+        return container
+    container.close()
+    raise SourceError(f"{camera.path}: does not offer {_wish(camera)}; the nearest is {nearest[0]}×{nearest[1]}")
 
 
 def _unblocked(camera: Camera) -> int:
