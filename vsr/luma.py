@@ -13,6 +13,7 @@ from vsr.backends.base import Backend, Job, Numbers, Planes, Runner
 from vsr.layout import Layout
 from vsr.models.base import Network
 from vsr.models.interpolation import Interpolation
+from vsr.reuse import Reuse, ReusingRunner
 from vsr.tiles import TiledRunner, tile_side
 
 
@@ -40,10 +41,18 @@ class LumaPath:
         threads: CPU cores to use; 0 for all.
         tile: largest side of what is worked on at once; None chooses by memory.
         latency: all cores on one picture after the other.
+        reuse: what counts as unchanged since the last picture; None to compute everything.
     """
 
     def __init__(
-        self, network: Network, choice: Choice, *, threads: int, tile: int | None, latency: bool = False
+        self,
+        network: Network,
+        choice: Choice,
+        *,
+        threads: int,
+        tile: int | None,
+        latency: bool = False,
+        reuse: Reuse | None = None,
     ) -> None:
         self.network, self.scale, self.tile = network, network.scale, tile
         self.backend = make_backend(choice, threads=threads, latency=latency)
@@ -56,6 +65,15 @@ class LumaPath:
         self._chroma_backend = make_backend(exact, threads=threads, latency=latency) if half else self.backend
         # Runners hold compiled graphs: one for each meaning of numbers, and one for each siting of chroma.
         self._runners: dict[Numbers | tuple[Numbers, tuple[float, float]], Runner] = {}
+        self._reuse = reuse
+        # PyTorch sums in an order that depends on the shape, so that a tile may differ in the last bit from the whole.
+        self._tiles_exact = choice.device != "cpu" and not self._together
+
+    def reset(self) -> None:
+        """Forget earlier pictures."""
+        for runner in self._runners.values():
+            if isinstance(runner, ReusingRunner):
+                runner.reset()
 
     def check(self, layout: Layout) -> None:
         """Every layout is taken."""
@@ -74,14 +92,30 @@ class LumaPath:
 
     def _luma(self, numbers: Numbers) -> Runner:
         if numbers not in self._runners:
-            self._runners[numbers] = self._tiled(self.backend, self.network, numbers)
+            self._runners[numbers] = self._runner(self.backend, self.network, numbers, lanes=1)
         return self._runners[numbers]
 
     def _chroma(self, numbers: Numbers, shift: tuple[float, float]) -> Runner:
         if (numbers, shift) not in self._runners:
             network = Interpolation(self.scale, shift=shift)
-            self._runners[numbers, shift] = self._tiled(self._chroma_backend, network, numbers)
+            self._runners[numbers, shift] = self._runner(self._chroma_backend, network, numbers, lanes=2)
         return self._runners[numbers, shift]
+
+    def _runner(self, backend: Backend, network: Network, numbers: Numbers, *, lanes: int) -> Runner:
+        tiled = self._tiled(backend, network, numbers)
+        if self._reuse is None:
+            return tiled
+        seen_whole = network.overlap == network.receptive_field
+        usable = seen_whole and (self._tiles_exact or self._reuse.threshold > 0)
+        return ReusingRunner(
+            tiled,
+            numbers=numbers,
+            scale=self.scale,
+            margin=network.receptive_field if usable else None,
+            reuse=self._reuse,
+            lanes=lanes,
+            together=self._together,
+        )
 
     def _tiled(self, backend: Backend, network: Network, numbers: Numbers) -> Runner:
         return TiledRunner(

@@ -16,6 +16,7 @@ from vsr.backends.base import Planes
 from vsr.conversion import Conversion, luma_weights
 from vsr.layout import Layout
 from vsr.models.base import Network
+from vsr.reuse import Repeats, Reuse
 from vsr.tiles import Room, run_in_tiles, tile_side
 
 
@@ -35,14 +36,23 @@ class RGBPath:
         choice: where it runs; conversions are done there too, for OpenVINO by PyTorch on the CPU.
         threads: CPU cores to use; 0 for all.
         tile: largest side of what is worked on at once; None chooses by memory.
+        reuse: of pictures that are repeated; None to compute everything.
     """
 
-    def __init__(self, network: Network, choice: Choice, *, threads: int, tile: int | None) -> None:
+    def __init__(
+        self, network: Network, choice: Choice, *, threads: int, tile: int | None, reuse: Reuse | None = None
+    ) -> None:
         self.network, self.scale = network, network.scale
         # These networks are heavy: all cores on one tile hold the memory of one.
         self.backend = make_backend(choice, threads=threads, latency=True)
         self._program = self.backend.program(network)
         self._room = Room(margin=network.overlap, side=tile or tile_side(network, layer_bytes=layer_bytes(choice)))
+        self._repeats = None if reuse is None else Repeats()
+
+    def reset(self) -> None:
+        """Forget earlier pictures."""
+        if self._repeats is not None:
+            self._repeats.forget()
 
     def check(self, layout: Layout) -> None:
         """Compare a layout with what can be converted.
@@ -55,13 +65,19 @@ class RGBPath:
     @torch.inference_mode()
     def submit(self, pictures: Sequence[Planes], *, layout: Layout) -> _FinishedJob:
         """Enlarge pictures that were checked; finished when this returns."""
+        repeated = None if self._repeats is None else self._repeats.find(pictures, key=layout)
+        if repeated is not None:
+            return _FinishedJob(repeated)
         conversion = Conversion(layout, self._program.device)
 
         def work(part: Sequence[Planes]) -> list[Planes]:
             return conversion.to_planes(self._enlarged_around(conversion.to_rgb(part)))
 
         parts = self._room.each(pictures, work, longest=max(pictures[0][0].shape))
-        return _FinishedJob([planes for part in parts for planes in part])
+        made = [planes for part in parts for planes in part]
+        if self._repeats is not None:
+            self._repeats.keep(pictures[-1], made[-1], key=layout)
+        return _FinishedJob(made)
 
     @torch.inference_mode()
     def enlarge(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -22,6 +22,7 @@ from vsr.models import build_network, model_spec
 from vsr.models.base import Network
 from vsr.models.interpolation import Interpolation
 from vsr.models.quantized import quantized_layers
+from vsr.reuse import Reuse
 from vsr.rgb import RGBPath
 from vsr.weights import find, load_network
 
@@ -42,7 +43,7 @@ class Upscaler:
     Args:
         model: a name that ``vsr.list_models()`` gives.
         scale: 2, 3 or 4.
-        device: ``"auto"``, ``"cpu"``, ``"openvino"``, ``"torch"``, ``"cuda"`` or ``"cuda:1"``.
+        device: ``"auto"``, ``"cpu"``, ``"native"``, ``"openvino"``, ``"torch"``, ``"cuda"`` or ``"cuda:1"``.
         precision: ``"auto"``, ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
         tile: largest side of what is worked on at once, in input samples, but never less than the network needs to see
             plus a little; None chooses by memory. No choice changes the result; but for the deepest networks
@@ -53,13 +54,18 @@ class Upscaler:
         blend: for a network that was trained to paint texture (``srgan``, ``esrgan``), how much of it, from 0 (the
             network that it started from, which was trained for PSNR) to 1; None for all of it.
         network: a network of this scale, on luma or on RGB, to use in place of ``model`` with its shipped weights.
+        reuse: what of a picture need not be computed, since it is as it was in the picture before: ``"off"``;
+            ``"exact"``, which changes no sample; or ``"threshold=N"``, which also takes as unchanged what differs by N
+            steps of 8 bit at most, and is lossy. Planes of results are then read-only, for they may be given out twice.
+            Where a network runs on PyTorch, and for networks on RGB, exact reuse is of pictures that are repeated as a
+            whole.
 
     Attributes:
         choice: the device and precision that were settled on, and why.
 
     Raises:
         UnknownModelError, DeviceError, WeightsError: what was asked for does not exist here.
-        ConfigError: ``tile``, ``blend`` or ``network`` do not fit.
+        ConfigError: ``tile``, ``blend``, ``network`` or ``reuse`` do not fit.
 
     Example:
         >>> import numpy as np
@@ -82,7 +88,9 @@ class Upscaler:
         latency: bool = False,
         blend: float | None = None,
         network: Network | None = None,
+        reuse: str = "off",
     ) -> None:
+        unchanged = Reuse.parse(reuse)
         if tile is not None and tile < 1:
             raise ConfigError(f"got tile={tile}, it must be at least 1, or None to choose by memory")
         if blend is not None and (network is not None or not model_spec(model).trained):
@@ -99,9 +107,11 @@ class Upscaler:
             self.network = load(model, scale, "int8")
         self._path: LumaPath | RGBPath
         if channels == 3:
-            self._path = RGBPath(self.network, self.choice, threads=threads, tile=tile)
+            self._path = RGBPath(self.network, self.choice, threads=threads, tile=tile, reuse=unchanged)
         else:
-            self._path = LumaPath(self.network, self.choice, threads=threads, tile=tile, latency=latency)
+            self._path = LumaPath(
+                self.network, self.choice, threads=threads, tile=tile, latency=latency, reuse=unchanged
+            )
         self.backend = self._path.backend
         self.in_flight = self.backend.in_flight
 
@@ -164,6 +174,10 @@ class Upscaler:
             if planes[0].shape != pictures[0][0].shape:
                 raise PixelError(f"got {planes[0].shape} and {pictures[0][0].shape} in one batch, they must be equal")
         return self._path.submit(pictures, layout=layout)
+
+    def reset(self) -> None:
+        """Forget earlier pictures, of which ``reuse`` keeps some in memory."""
+        self._path.reset()
 
     def check(self, layout: Layout) -> None:
         """Ask whether pictures of a layout can be enlarged; before many of them are on their way, say.

@@ -49,7 +49,8 @@ class UpscalerEnhancer:
         return PendingFrames(tuple(frames), job, layout, self._size)
 
     def reset(self) -> None:
-        """Nothing is remembered from frame to frame."""
+        """Forget earlier frames, of which an upscaler that reuses results remembers the last."""
+        self._upscaler.reset()
 
 
 @dataclass(frozen=True, slots=True)

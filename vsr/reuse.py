@@ -1,0 +1,396 @@
+"""What of a picture is as it was keeps the output that it had: desks, lectures and screens cost next to nothing.
+
+A picture is cut into the tiles of :mod:`vsr.tiles`. One whose samples, margins included, are those that its output was
+made of is not run again; the others are, and are laid over a copy of the last output. Where most of a picture moves it
+is run as a whole, which is cheaper than many tiles with their margins, and after a while of that it is not even
+compared any more but for one picture now and then.
+
+Reuse is exact where a tile's result is that of the whole picture, bit for bit. That is a property of whoever runs the
+network, and is proved with a picture of noise before the first tile is used; where it fails only pictures that are
+repeated as a whole are reused.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from vsr.backends.base import Job, Numbers, Plane, Planes, Runner
+from vsr.errors import ConfigError
+from vsr.tiles import Span, spans
+
+log = logging.getLogger(__name__)
+
+# What is kept of a tile, in samples: smaller ones pay for margins, larger ones are rarely at rest as a whole. And how
+# many times the margin it is at least.
+_KEPT, _KEPT_MARGINS = 96, 4
+# Tiles, margins included, may add up to this share of a picture; more is dearer than the picture.
+_MOST = 0.6
+# Every so manieth row is compared first: where something moves it mostly shows there.
+_SPARSE = 16
+_LONGEST_REST = 8
+# Pictures that wait for one another's results; a caller who never asks for them must not hold the memory of all.
+_DEEPEST = 32
+_THRESHOLD = re.compile(r"threshold=(\d{1,3})")
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """What counts as unchanged.
+
+    Attributes:
+        threshold: by how much a sample may differ, in steps of 8 bit, from the one that the output was made of; 0 is
+            exact, and anything else lossy.
+    """
+
+    threshold: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Reuse | None:
+        """``"exact"``, ``"threshold=N"`` with N from 1 to 255, or ``"off"``, which is None.
+
+        Raises:
+            ConfigError: anything else.
+        """
+        if text == "off":
+            return None
+        if text == "exact":
+            return cls()
+        match = _THRESHOLD.fullmatch(text)
+        if match is None or not 1 <= int(match[1]) <= 255:
+            raise ConfigError(f"got reuse {text!r}, allowed are exact, off, and threshold=N with N from 1 to 255")
+        return cls(int(match[1]))
+
+    def steps(self, numbers: Numbers) -> int:
+        """The threshold in the numbers of a plane."""
+        return self.threshold << (numbers.bit_depth - 8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    down: Span
+    across: Span
+
+    def window(self, plane: Plane) -> Plane:
+        """What the result of this tile depends on."""
+        return plane[self.down.start : self.down.stop, self.across.start : self.across.stop]
+
+    def lay(self, result: Plane, on: Plane, *, scale: int) -> None:
+        """Copy what is kept of a result to its place in a larger plane."""
+        on[self.down.kept(scale), self.across.kept(scale)] = result[self.down.inner(scale), self.across.inner(scale)]
+
+
+class _Larger(Protocol):
+    """A larger plane on its way."""
+
+    @property
+    def depth(self) -> int:
+        """How many results have to come first."""
+        ...
+
+    def result(self) -> Plane:
+        """Wait; read-only, for it may be given out again."""
+        ...
+
+
+class _Batch:
+    """Planes of one shape that are run together."""
+
+    def __init__(self) -> None:
+        self.planes: list[Plane] = []
+        self.job: Job | None = None
+
+    def add(self, plane: Plane) -> _Whole:
+        self.planes.append(plane)
+        return _Whole(self, len(self.planes) - 1)
+
+    def start(self, runner: Runner) -> None:
+        if self.planes:
+            self.job = runner.submit(self.planes)
+            self.planes = []
+
+
+class _Whole:
+    """A result as it came."""
+
+    depth = 0
+
+    def __init__(self, batch: _Batch, index: int) -> None:
+        self._batch, self._index = batch, index
+
+    def result(self) -> Plane:
+        assert self._batch.job is not None
+        plane = self._batch.job.result()[self._index]
+        plane.setflags(write=False)
+        return plane
+
+
+class _Patched:
+    """An earlier result with some tiles that are new."""
+
+    def __init__(self, before: _Larger, tiles: list[tuple[_Tile, _Whole]], *, scale: int) -> None:
+        self._before: _Larger | None = before
+        self._tiles, self._scale = tiles, scale
+        self._plane: Plane | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many results have to come first."""
+        return 0 if self._before is None else self._before.depth + 1
+
+    def result(self) -> Plane:
+        if self._plane is None:
+            assert self._before is not None
+            plane = self._before.result().copy()
+            for tile, piece in self._tiles:
+                tile.lay(piece.result(), plane, scale=self._scale)
+            plane.setflags(write=False)
+            # What is earlier must not be held for as long as this is.
+            self._plane, self._before, self._tiles = plane, None, []
+        return self._plane
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One sequence of planes: what the last output was made of, and that output."""
+
+    seen: Plane | None = None
+    made: _Larger | None = None
+    # Tiles that were made later than the rest, of samples that differed from what was seen by more than a threshold.
+    windows: dict[_Tile, Plane] | None = None
+
+    def forget(self) -> None:
+        self.seen = self.made = self.windows = None
+
+    def window(self, tile: _Tile) -> Plane:
+        assert self.seen is not None
+        own = None if self.windows is None else self.windows.get(tile)
+        return tile.window(self.seen) if own is None else own
+
+
+class ReusingRunner:
+    """A runner that hands only what changed to another one.
+
+    Planes that it returns are read-only: they may be given out more than once.
+
+    Args:
+        runner: does the work.
+        numbers: of the planes.
+        scale: of its network.
+        margin: receptive field of its network, in input samples; None where tiles of it cannot be relied on, so that
+            only planes that are repeated as a whole are reused.
+        reuse: what counts as unchanged.
+        lanes: sequences that take turns in what is handed in: 2 for U and V.
+        together: run all tiles as one batch, in place of one by one on as many cores as there are.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        numbers: Numbers,
+        scale: int,
+        margin: int | None,
+        reuse: Reuse,
+        lanes: int = 1,
+        together: bool = False,
+    ) -> None:
+        self.runner, self.numbers, self.scale, self.margin = runner, numbers, scale, margin
+        self.threshold, self.together = reuse.steps(numbers), together
+        self._lanes = [_Lane() for _ in range(lanes)]
+        self._shape: tuple[int, ...] = ()
+        self._tiles: list[_Tile] = []
+        self._most = 0
+        self._trusted: dict[tuple[int, ...], bool] = {}
+        self._moving = self._resting = 0
+
+    def submit(self, planes: Sequence[Plane]) -> Job:
+        """Planes of one shape, as many as there are lanes or a multiple of it; copied before this returns."""
+        if planes[0].shape != self._shape:
+            self._cut(planes[0].shape)
+        work = _Work(whole=_Batch(), together=_Batch() if self.together else None)
+        count = len(self._lanes)
+        results: list[_Larger] = []
+        for first in range(0, len(planes), count):
+            results += self._picture(planes[first : first + count], work)
+        work.start(self.runner)
+        return _Results(results)
+
+    def reset(self) -> None:
+        """Forget all pictures."""
+        for lane in self._lanes:
+            lane.forget()
+        self._moving = self._resting = 0
+
+    def _cut(self, shape: tuple[int, ...]) -> None:
+        self.reset()
+        self._shape, self._tiles, self._most = shape, [], 0
+        if self.margin is None or not self._trusted.get(shape, True):
+            return
+        side = max(_KEPT, _KEPT_MARGINS * self.margin) + 2 * self.margin
+        down, across = (spans(length, side, self.margin) for length in shape)
+        area = (down[0].stop - down[0].start) * (across[0].stop - across[0].start)
+        self._most = int(_MOST * shape[0] * shape[1] / area)
+        if self._most:
+            self._tiles = [_Tile(y, x) for y in down for x in across]
+
+    def _picture(self, planes: Sequence[Plane], work: _Work) -> list[_Larger]:
+        """One plane of each lane."""
+        if self._resting:
+            self._resting -= 1
+            return [work.whole.add(plane) for plane in planes]
+        planes = [plane.copy(order="C") for plane in planes]
+        changed = self._changes(planes)
+        if changed is None or (any(changed) and not self._trust()):
+            return [self._whole(lane, plane, work) for lane, plane in zip(self._lanes, planes, strict=True)]
+        parts = zip(self._lanes, planes, changed, strict=True)
+        return [self._patched(lane, plane, tiles, work) for lane, plane, tiles in parts]
+
+    def _changes(self, planes: Sequence[Plane]) -> list[list[_Tile]] | None:
+        """The tiles of each lane that changed; None where a picture is new or moves as a whole."""
+        if any(lane.made is None for lane in self._lanes):
+            return None
+        changed = []
+        for lane, plane in zip(self._lanes, planes, strict=True):
+            tiles = self._changed(lane, plane)
+            if tiles is None:
+                self._moves()
+                return None
+            changed.append(tiles)
+        self._moving = 0
+        return changed
+
+    def _changed(self, lane: _Lane, plane: Plane) -> list[_Tile] | None:
+        assert lane.seen is not None
+        if lane.windows is None and np.array_equal(lane.seen, plane):
+            return []
+        if not self._tiles:
+            return None
+        changed: list[_Tile] = []
+        for tile in self._tiles:
+            if self._differs(tile.window(plane), lane.window(tile)):
+                changed.append(tile)
+                if len(changed) > self._most:
+                    return None
+        return changed
+
+    def _differs(self, a: Plane, b: Plane) -> bool:
+        return self._differ(a[::_SPARSE], b[::_SPARSE]) or self._differ(a, b)
+
+    def _differ(self, a: Plane, b: Plane) -> bool:
+        if not self.threshold:
+            return bool((a != b).any())
+        # Whole numbers without a sign do not go below nothing.
+        return bool((np.maximum(a, b) - np.minimum(a, b) > self.threshold).any())
+
+    def _moves(self) -> None:
+        """Compare fewer and fewer pictures of those that come."""
+        self._moving += 1
+        self._resting = min(_LONGEST_REST, (1 << (self._moving - 1)) >> 1)
+
+    def _whole(self, lane: _Lane, plane: Plane, work: _Work) -> _Larger:
+        larger = work.whole.add(plane)
+        lane.forget()
+        if not self._resting:
+            lane.seen, lane.made = plane, larger
+        return larger
+
+    def _patched(self, lane: _Lane, plane: Plane, tiles: list[_Tile], work: _Work) -> _Larger:
+        assert lane.made is not None
+        if not tiles:
+            return lane.made
+        if lane.made.depth >= _DEEPEST:
+            lane.made.result()
+        pieces = [(tile, work.piece(tile.window(plane))) for tile in tiles]
+        lane.made = _Patched(lane.made, pieces, scale=self.scale)
+        if self.threshold:
+            # Compared with what each output was made of, not with the last picture, nothing drifts.
+            lane.windows = (lane.windows or {}) | {tile: tile.window(plane).copy() for tile in tiles}
+        else:
+            lane.seen = plane
+        return lane.made
+
+    def _trust(self) -> bool:
+        """Whether tiles are what the whole is; where they are not they are not used again for this shape."""
+        if self._shape not in self._trusted:
+            self._trusted[self._shape] = bool(self.threshold) or self._prove()
+            if not self._trusted[self._shape]:
+                log.info("tiles differ from the whole picture in the last bit here; only repeated pictures are reused")
+                self._tiles = []
+        return self._trusted[self._shape]
+
+    def _prove(self) -> bool:
+        random = np.random.default_rng(0).integers(0, self.numbers.peak + 1, self._shape)
+        noise: Plane = random.astype(np.uint8) if self.numbers.bit_depth == 8 else random.astype(np.uint16)
+        # As many planes as usual, for each number of them may be a graph of its own.
+        whole = self.runner.submit([noise] * len(self._lanes)).result()[0]
+        made = np.empty_like(whole)
+        for tile in self._tiles:
+            tile.lay(self.runner.submit([tile.window(noise)]).result()[0], made, scale=self.scale)
+        return np.array_equal(made, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one call has to run."""
+
+    whole: _Batch
+    together: _Batch | None
+    # One by one, each is a request of its own, and all cores share them.
+    single: list[_Batch] = field(default_factory=list)
+
+    def piece(self, plane: Plane) -> _Whole:
+        if self.together is not None:
+            return self.together.add(plane)
+        self.single.append(_Batch())
+        return self.single[-1].add(plane)
+
+    def start(self, runner: Runner) -> None:
+        for batch in (self.whole, *self.single, *([] if self.together is None else [self.together])):
+            batch.start(runner)
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    planes: list[_Larger]
+
+    def result(self) -> list[Plane]:
+        return [plane.result() for plane in self.planes]
+
+
+class Repeats:
+    """Pictures that come again as a whole, for paths on which nothing smaller can be relied on."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._seen: Planes = ()
+        self._made: Planes = ()
+
+    def find(self, pictures: Sequence[Planes], *, key: object) -> list[Planes] | None:
+        """What was made of the last picture, once for each of ``pictures``, where all of them are that one.
+
+        Args:
+            pictures: any.
+            key: what the result depends on beside the samples.
+        """
+        if not self._made or key != self._key or not all(self._same(planes) for planes in pictures):
+            return None
+        return [self._made] * len(pictures)
+
+    def keep(self, picture: Planes, made: Planes, *, key: object) -> None:
+        """Remember a picture, and what was made of it, which is read-only from now on."""
+        for plane in made:
+            plane.setflags(write=False)
+        self._key, self._seen, self._made = key, tuple(plane.copy() for plane in picture), made
+
+    def forget(self) -> None:
+        """Free what is remembered."""
+        self._key, self._seen, self._made = None, (), ()
+
+    def _same(self, planes: Planes) -> bool:
+        return all(np.array_equal(a, b) for a, b in zip(planes, self._seen, strict=True))
