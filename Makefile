@@ -1,4 +1,4 @@
-# Each command sets up what it needs in .venv the first time, and again when pyproject.toml or constraints.txt changes.
+# Each command sets up what it needs in .venv the first time, and again when what it is made from changes.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -58,7 +58,7 @@ clean: ## Remove .venv and everything that was generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an installation that was cut off is done again.
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt vsr/native/kernels.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    found=$$($(PYTHON) --version 2>/dev/null) || found='no Python'; \
 	    echo "got $$found at '$(PYTHON)', allowed is 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \

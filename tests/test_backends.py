@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from pictures import difference, network, noise, photo, to_floats
 
 from vsr import Upscaler, backends
-from vsr.backends import Choice, choose, make_backend, openvino_capabilities
+from vsr.backends import Choice, choose, for_chroma, make_backend, openvino_capabilities
 from vsr.backends.base import Backend, Numbers
 from vsr.backends.pytorch import TorchBackend
 from vsr.errors import DeviceError
@@ -24,6 +25,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine without a GPU, whose processor has 8-bit arithmetic."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(backends, "openvino_capabilities", lambda: frozenset({"FP32", "INT8"}))
+    monkeypatch.setattr(backends, "load", lambda: None)
     return monkeypatch
 
 
@@ -60,6 +62,39 @@ def test_choice_with_bf16(machine: pytest.MonkeyPatch) -> None:
     assert choose(channels=3, precision="bf16").precision == "bf16"
 
 
+@pytest.mark.parametrize("has_chain", [True, False])
+def test_choice_with_c_code(machine: pytest.MonkeyPatch, has_chain: bool) -> None:
+    machine.setattr(backends, "load", lambda: SimpleNamespace(has_chain=has_chain))
+    assert choose(trained=False).device == choose("cpu", trained=False).device == "native"
+    chain = choose(has_int8=True)
+    assert (chain.device, chain.precision) == ("native" if has_chain else "openvino", "int8")
+    assert choose("openvino", has_int8=True).device == "openvino"
+    assert choose(has_int8=True, precision="fp32").device == "openvino"
+    assert choose(has_int8=True, channels=3).device == "openvino"
+    assert choose().device == "openvino"
+    machine.setattr(backends, "openvino_capabilities", frozenset)
+    assert choose(trained=False).device == "native"
+    assert choose().device == "cpu"
+    with pytest.raises(DeviceError, match="knows no such network"):
+        choose("native")
+
+
+def test_choice_of_c_code_that_is_not_there(machine: pytest.MonkeyPatch) -> None:
+    del machine
+    with pytest.raises(DeviceError, match=r"not compiled .* with a compiler present"):
+        choose("native", has_int8=True)
+
+
+def test_chroma(machine: pytest.MonkeyPatch) -> None:
+    half = Choice(device="openvino", precision="bf16", reason="")
+    eighth = Choice(device="openvino", precision="int8", reason="")
+    assert (for_chroma(half).precision, for_chroma(eighth)) == ("fp32", eighth)
+    machine.setattr(backends, "load", lambda: SimpleNamespace(has_chain=False))
+    assert for_chroma(eighth).device == for_chroma(half).device == "native"
+    gpu = Choice(device="cuda:1", precision="fp16", reason="")
+    assert (for_chroma(gpu).device, for_chroma(gpu).precision) == ("cuda:1", "fp32")
+
+
 def test_choice_with_a_gpu(machine: pytest.MonkeyPatch) -> None:
     add_gpus(machine, 2)
     assert (choose().device, choose().precision) == ("cuda", "fp16")
@@ -88,7 +123,7 @@ def test_choice_without_openvino(machine: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("device", "precision", "message"),
     [
-        ("gpu", "auto", "'gpu', allowed are auto, cpu, openvino, torch, cuda, cuda:N, cuda:N,M, cuda:all"),
+        ("gpu", "auto", "'gpu', allowed are auto, cpu, native, openvino, torch, cuda, cuda:N, cuda:N,M, cuda:all"),
         ("", "auto", "''"),
         ("cuda", "auto", "cuda, CUDA devices here: none; try --device auto"),
         ("cuda:x", "auto", "cuda:x"),

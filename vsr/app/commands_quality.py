@@ -20,7 +20,7 @@ def evaluate(
     ],
     scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
     weights: Annotated[Path | None, typer.Option(help="A file of weights, in place of the shipped ones.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, openvino, torch, cuda, cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, native, openvino, torch, cuda, cuda:N.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16, int8.")] = "fp32",
     everything: Annotated[
         bool, typer.Option("--all", help="All weights that are shipped, at every scale, with their speed, as a page.")
@@ -133,7 +133,7 @@ def compare(
     no_truth: Annotated[
         bool, typer.Option("--no-truth", help="Enlarge the input itself; else it is shrunk first, and is the truth.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, openvino, torch, cuda, cuda:N.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, native, openvino, torch, cuda, cuda:N.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it is there.")] = False,
     as_json: Json = False,
     debug: Debug = False,

@@ -1,9 +1,9 @@
-"""Who runs a network: PyTorch, or OpenVINO on CPUs; and which of them this machine is served best by."""
+"""Who runs a network: PyTorch, or on CPUs C code or OpenVINO; and which of them this machine is served best by."""
 
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -11,8 +11,9 @@ import torch
 from vsr.backends.base import LAYER_BYTES, Backend
 from vsr.backends.quiet import load_openvino
 from vsr.errors import DeviceError
+from vsr.native import load
 
-DEVICES = ("auto", "cpu", "openvino", "torch", "cuda", "cuda:N", "cuda:N,M", "cuda:all")
+DEVICES = ("auto", "cpu", "native", "openvino", "torch", "cuda", "cuda:N", "cuda:N,M", "cuda:all")
 _SHARE = 32
 """A layer may take this part of a GPU's memory: several layers are there at a time, of several pictures."""
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
@@ -33,8 +34,9 @@ def choose(
     """Settle ``"auto"`` for this machine.
 
     Args:
-        device: ``"auto"``; ``"cpu"`` (the fastest there is on the CPU); ``"openvino"`` or ``"torch"`` (that one, on the
-            CPU); ``"cuda"`` or ``"cuda:1"``; ``"cuda:0,1"`` or ``"cuda:all"`` for several at once.
+        device: ``"auto"``; ``"cpu"`` (the fastest there is on the CPU); ``"native"`` (C code), ``"openvino"`` or
+            ``"torch"`` (that one, on the CPU); ``"cuda"`` or ``"cuda:1"``; ``"cuda:0,1"`` or ``"cuda:all"`` for
+            several at once.
         precision: one of :data:`PRECISIONS`.
         has_int8: whether 8-bit weights of the network exist.
         trained: whether the network has weights at all; interpolation has not, and is done in fp32 alone.
@@ -46,8 +48,18 @@ def choose(
     if precision not in PRECISIONS:
         raise DeviceError(f"got precision {precision!r}, allowed are {', '.join(PRECISIONS)}")
     place, why = _place(device)
+    in_c = _native_precisions(has_int8=has_int8, trained=trained, channels=channels)
+    if device in ("auto", "cpu") and place in ("openvino", "cpu") and in_c and precision in ("auto", *in_c):
+        place, why = (
+            "native",
+            f"CPU ({'no CUDA device' if device == 'auto' else 'as asked'}), where C code is the fastest",
+        )
     allowed: tuple[str, ...]
-    if not trained:
+    if place == "native":
+        allowed = in_c
+        if not allowed:
+            raise DeviceError("the C code knows no such network, or not on this processor; try --device auto")
+    elif not trained:
         allowed = ("fp32",)
     elif place.startswith("cuda"):
         allowed = ("fp16", "fp32", "bf16")
@@ -81,6 +93,15 @@ def make_backend(choice: Choice, *, threads: int = 0, latency: bool = False) -> 
         threads: CPU cores to use; 0 for every one that this process may use.
         latency: all of them on one picture after the other, in place of one picture per core.
     """
+    library = load() if choice.device == "native" else None
+    if library is not None:
+        from vsr.backends.native import NativeBackend
+
+        def other() -> Backend:
+            device = "openvino" if openvino_capabilities() else "cpu"
+            return make_backend(replace(choice, device=device), threads=threads, latency=latency)
+
+        return NativeBackend(library, other, precision=choice.precision, threads=threads, latency=latency)
     if choice.device == "openvino":
         from vsr.backends.openvino import OpenVINOBackend
 
@@ -92,6 +113,27 @@ def make_backend(choice: Choice, *, threads: int = 0, latency: bool = False) -> 
     if threads and choice.device == "cpu":
         torch.set_num_threads(threads)
     return TorchBackend(choice.device, precision=choice.precision)
+
+
+def for_chroma(choice: Choice) -> Choice:
+    """Where the planes beside luma are interpolated: where it is, or by C code, which is several times as fast."""
+    if choice.device.startswith("cuda"):
+        # A float of sixteen bits does not hold ten bits of chroma, and the eye sees the steps in a sky.
+        return replace(choice, precision="fp32")
+    if load() is not None:
+        return replace(choice, device="native", precision="fp32")
+    # The first backend serves for both, unless it rounds to half precision.
+    return replace(choice, precision="fp32") if choice.precision in ("bf16", "fp16") else choice
+
+
+def _native_precisions(*, has_int8: bool, trained: bool, channels: int) -> tuple[str, ...]:
+    """What the C code does for a network; nothing where it does not know it, or is not there."""
+    library = load()
+    if library is None or channels != 1:
+        return ()
+    if not trained:
+        return ("fp32",)
+    return ("int8",) if has_int8 and library.has_chain else ()
 
 
 def layer_bytes(choice: Choice) -> int:
@@ -116,12 +158,8 @@ def _cuda_backend(choice: Choice, *, latency: bool) -> Backend:
 
 def _place(device: str) -> tuple[str, str]:
     """The concrete device behind a name (``openvino``, ``cpu`` for torch's, ``cuda…``), and why."""
-    if device == "torch":
-        return "cpu", "PyTorch on the CPU as asked"
-    if device == "openvino":
-        if not openvino_capabilities():
-            raise DeviceError("OpenVINO is not installed here; 'pip install openvino', or use --device torch")
-        return "openvino", "OpenVINO as asked"
+    if device in ("native", "openvino", "torch"):
+        return _on_cpu(device)
     if device.partition(":")[0] == "cuda":
         return _cuda(device), "CUDA as asked"
     if device not in ("auto", "cpu"):
@@ -132,6 +170,18 @@ def _place(device: str) -> tuple[str, str]:
     if openvino_capabilities():
         return "openvino", f"CPU ({no_gpu}), where OpenVINO is the fastest"
     return "cpu", f"CPU ({no_gpu}), OpenVINO is not installed"
+
+
+def _on_cpu(device: str) -> tuple[str, str]:
+    if device == "native":
+        if load() is None:
+            raise DeviceError("the C code was not compiled when vsr was installed; install it with a compiler present")
+        return "native", "C code as asked"
+    if device == "openvino":
+        if not openvino_capabilities():
+            raise DeviceError("OpenVINO is not installed here; 'pip install openvino', or use --device torch")
+        return "openvino", "OpenVINO as asked"
+    return "cpu", "PyTorch on the CPU as asked"
 
 
 def _cuda(device: str) -> str:

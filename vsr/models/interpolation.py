@@ -23,17 +23,24 @@ class Interpolation(SubpixelNetwork):
         scale: output rows per input row.
         kernel: a name of :data:`vsr.resample.KERNELS`.
         shift: (down, across): where output sample 0 lies, in input samples, beyond where centred grids put it.
+
+    Attributes:
+        down, across: the kernel along each axis, scale×taps: the weights of the samples around the one that a phase
+            belongs to.
     """
 
     weight: Tensor
+    down: Floats
+    across: Floats
 
     def __init__(self, scale: int, *, kernel: str = "bicubic", shift: tuple[float, float] = (0.0, 0.0)) -> None:
         super().__init__()
         self.scale = scale
         rows = [_phases(scale, kernel, amount) for amount in shift]
         self.receptive_field = max((row.shape[1] - 1) // 2 for row in rows)
-        down, across = (_widen(row, self.receptive_field) for row in rows)
-        weight = np.einsum("ai,bj->abij", down, across).reshape(scale**2, 1, down.shape[1], across.shape[1])
+        self.down, self.across = (_widen(row, self.receptive_field) for row in rows)
+        weight = np.einsum("ai,bj->abij", self.down, self.across)
+        weight = weight.reshape(scale**2, 1, *weight.shape[2:])
         self.register_buffer("weight", torch.from_numpy(weight).float(), persistent=False)
 
     def subpixels(self, x: Tensor) -> Tensor:

@@ -1,0 +1,167 @@
+"""The C code gives what the networks give, whatever the size, the depth, and the share of each thread."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vsr.backends.base import Numbers
+from vsr.backends.native import NativeBackend, is_chain
+from vsr.models import build_network
+from vsr.models.interpolation import Interpolation
+from vsr.native import Library, load
+from vsr.weights import load_network
+
+NUMBERS = [Numbers(), Numbers(full_range=True), Numbers(bit_depth=10), Numbers(bit_depth=12, full_range=True)]
+SIZES = [(1, 1), (1, 7), (5, 1), (2, 25), (23, 24), (49, 47), (97, 130)]
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    found = load()
+    if found is None:
+        pytest.skip("the C code is not compiled here: install the package, with a compiler")
+    return found
+
+
+@pytest.fixture(scope="module")
+def chain_library(library: Library) -> Library:
+    if not library.has_chain:
+        pytest.skip("this processor has no AVX-512 VNNI")
+    return library
+
+
+def backend(library: Library, *, threads: int = 2, latency: bool = False) -> NativeBackend:
+    def other() -> None:
+        raise AssertionError("the other backend was not to be asked")
+
+    return NativeBackend(library, other, precision="int8", threads=threads, latency=latency)
+
+
+def luma(rows: int, columns: int, numbers: Numbers) -> np.ndarray:
+    """Smooth light with hard edges and noise, over all the numbers that there are."""
+    random = np.random.default_rng(rows * 1000 + columns)
+    ramp = np.add.outer(np.linspace(0, 0.6, rows), np.linspace(0, 0.4, columns))
+    ramp[:, columns // 2 :] = 1 - ramp[:, columns // 2 :]
+    noisy = np.clip(ramp + random.normal(0, 0.05, ramp.shape), 0, 1)
+    return np.rint(noisy * numbers.peak).astype(numbers.dtype)
+
+
+def by_torch(network: torch.nn.Module, plane: np.ndarray, numbers: Numbers) -> np.ndarray:
+    """What the network says, in floats, rounded as a plane is."""
+    x = torch.from_numpy(plane.astype(np.float32)) * numbers.gain + numbers.offset
+    with torch.no_grad():
+        y = network(x[None, None])[0, 0].double().numpy()
+    return np.clip(np.rint((y - numbers.offset) / numbers.gain), 0, numbers.peak).astype(numbers.dtype)
+
+
+def exactly(network: Interpolation, plane: np.ndarray, numbers: Numbers) -> np.ndarray:
+    """Interpolation in doubles, axis by axis, not rounded."""
+    margin, scale = network.down.shape[1] // 2, network.scale
+    padded = np.pad(plane.astype(float), margin, mode="edge")
+    result = np.zeros((plane.shape[0] * scale, plane.shape[1] * scale))
+    for i, j in np.ndindex(scale, scale):
+        rows = sum(w * padded[k : k + plane.shape[0]] for k, w in enumerate(network.down[i]))
+        result[i::scale, j::scale] = sum(w * rows[:, k : k + plane.shape[1]] for k, w in enumerate(network.across[j]))
+    return np.clip(result, 0, numbers.peak)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("numbers", NUMBERS, ids=str)
+def test_the_chain_is_the_network(chain_library: Library, scale: int, numbers: Numbers) -> None:
+    network = load_network("ecbsr", scale=scale, precision="int8")
+    runner = backend(chain_library).runner(network, numbers)
+    step = 1 << (numbers.bit_depth - 8)
+    for rows, columns in SIZES:
+        plane = luma(rows, columns, numbers)
+        (result,) = runner.submit([plane]).result()
+        assert result.dtype == numbers.dtype
+        off = np.abs(result.astype(int) - by_torch(network, plane, numbers).astype(int))
+        # Where a value lies between two steps of a grid, the last bit of a float decides to which it is rounded.
+        assert off.max() <= 4 * step
+        assert (off > step).mean() < 0.002
+        assert off.mean() < 0.06 * step
+
+
+def test_the_chain_sees_the_end_of_the_picture_and_no_memory_behind_it(chain_library: Library) -> None:
+    runner = backend(chain_library).runner(load_network("ecbsr", scale=2, precision="int8"), Numbers())
+    plane = luma(40, 61, Numbers())
+    inside = np.full((60, 100), 255, np.uint8)
+    inside[10:50, 20:81] = plane
+    (expected,) = runner.submit([plane]).result()
+    (result,) = runner.submit([inside[10:50, 20:81]]).result()
+    assert np.array_equal(result, expected)
+
+
+@pytest.mark.parametrize("name", ["ecbsr", "bicubic"])
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_bands_leave_no_trace(chain_library: Library, name: str, threads: int) -> None:
+    network = Interpolation(3) if name == "bicubic" else load_network(name, scale=3, precision="int8")
+    plane = luma(259, 77, Numbers())
+    (whole,) = backend(chain_library, threads=1).runner(network, Numbers()).submit([plane]).result()
+    (shared,) = (
+        backend(chain_library, threads=threads, latency=True).runner(network, Numbers()).submit([plane]).result()
+    )
+    assert np.array_equal(whole, shared)
+
+
+def test_a_part_of_a_picture_is_what_it_is_in_the_whole(chain_library: Library) -> None:
+    network = load_network("ecbsr", scale=2, precision="int8")
+    runner = backend(chain_library).runner(network, Numbers())
+    plane = luma(120, 150, Numbers())
+    margin = network.receptive_field
+    whole, part = (runner.submit([each]).result()[0] for each in (plane, plane[30:80, 41:110]))
+    inner = slice(2 * margin, -2 * margin)
+    assert np.array_equal(part[inner, inner], whole[60:160, 82:220][inner, inner])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.0, 0.25), (-0.25, 0.125)])
+@pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "nearest"])
+def test_interpolation(library: Library, scale: int, shift: tuple[float, float], kernel: str) -> None:
+    network = Interpolation(scale, kernel=kernel, shift=shift)
+    for numbers in (Numbers(), Numbers(bit_depth=10), Numbers(bit_depth=16)):
+        runner = backend(library).runner(network, numbers)
+        for rows, columns in SIZES:
+            plane = luma(rows, columns, numbers)
+            (result,) = runner.submit([plane]).result()
+            # Sixteen bits are nearly all that a float has.
+            assert np.abs(result - exactly(network, plane, numbers)).max() <= (
+                0.5001 if numbers.bit_depth < 16 else 0.52
+            )
+
+
+def test_several_planes_come_back_in_their_order(library: Library) -> None:
+    planes = [np.full((30, 40), index, np.uint8) for index in range(7)]
+    results = backend(library, threads=3).runner(Interpolation(2), Numbers()).submit(planes).result()
+    assert [set(result.flat) for result in results] == [{index} for index in range(7)]
+
+
+def test_what_is_handed_in_may_change_afterwards(library: Library) -> None:
+    plane = luma(300, 400, Numbers())
+    runner = backend(library).runner(Interpolation(2), Numbers())
+    (expected,) = runner.submit([plane.copy()]).result()
+    job = runner.submit([plane])
+    plane[:] = 0
+    assert np.array_equal(job.result()[0], expected)
+
+
+def test_what_it_does_not_know_goes_to_the_other_backend(library: Library) -> None:
+    asked = []
+
+    class Other:
+        def runner(self, network: torch.nn.Module, numbers: Numbers) -> str:
+            asked.append((network, numbers))
+            return "runner"
+
+    native = NativeBackend(library, Other, precision="fp32")  # type: ignore[arg-type]
+    espcn = build_network("espcn", scale=2)
+    assert native.runner(espcn, Numbers()) == "runner"
+    assert asked == [(espcn, Numbers())]
+
+
+def test_only_networks_in_8_bit_are_chains() -> None:
+    assert is_chain(load_network("ecbsr", scale=2, precision="int8"))
+    assert not is_chain(load_network("ecbsr", scale=2, precision="fp32"))
+    assert not is_chain(Interpolation(2))

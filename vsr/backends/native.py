@@ -1,0 +1,171 @@
+"""The default network in 8-bit integers, and interpolation, by this project's own arithmetic in C.
+
+A general runtime goes through a picture layer by layer, and hands every layer's output to memory and back; here a row
+goes through all layers while it is in the cache of one core. Nothing is compiled for a shape, so the first frame is as
+fast as the others. What the C code does not know is handed to another backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from vsr.backends.base import Backend, Job, Numbers, Plane, Program, Runner, usable_cores
+from vsr.models.base import Network
+from vsr.models.ecbsr import ECBSR
+from vsr.models.interpolation import Interpolation
+from vsr.models.quantized import QuantConv2d
+from vsr.native import Layer, Library
+
+# Fewer rows than this are not worth a thread of their own: the layers' margins at its ends are computed twice.
+_LEAST_ROWS = 48
+_CHANNELS = 16
+_MOST_LAYERS = 16
+
+Work = Callable[[Plane, Plane, tuple[int, int]], None]
+"""Make the larger plane's part that belongs to some rows of the smaller one."""
+
+
+class NativeBackend:
+    """The C code in front of another backend, which gets what it does not know.
+
+    Args:
+        library: of :func:`vsr.native.load`.
+        other: opens the other backend, when it is needed.
+        precision: ``"int8"`` for networks of 8-bit convolutions; interpolation is exact in any.
+        threads: cores to use; 0 for all that this process may use.
+        latency: all cores on one frame after the other, in place of one frame per core.
+    """
+
+    def __init__(
+        self, library: Library, other: Callable[[], Backend], *, precision: str, threads: int = 0, latency: bool = False
+    ) -> None:
+        self.library, self.precision = library, precision
+        self.name = "C code on CPU"
+        self.threads = threads or usable_cores()
+        self.in_flight = 1 if latency else self.threads
+        self.bands = self.threads if latency else 1
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="vsr-native")
+        self._open_other, self._other = other, None  # type: tuple[Callable[[], Backend], Backend | None]
+
+    def runner(self, network: Network, numbers: Numbers) -> Runner:
+        """Make a network of one channel ready for planes."""
+        if isinstance(network, Interpolation):
+            return _NativeRunner(self, _interpolation(self.library, network, numbers), network.scale)
+        if self.library.has_chain and is_chain(network):
+            return _NativeRunner(self, _chain(self.library, network, numbers), network.scale)
+        return self.other.runner(network, numbers)
+
+    def program(self, network: Network) -> Program:
+        """Make a network ready for floats; the C code has none."""
+        return self.other.program(network)
+
+    @property
+    def other(self) -> Backend:
+        """The backend behind this one."""
+        self._other = self._other or self._open_other()
+        return self._other
+
+
+def is_chain(network: nn.Module) -> bool:
+    """Whether the C code knows a network: ECBSR in 8 bit, sixteen channels wide."""
+    if not isinstance(network, ECBSR) or not 2 <= len(_convolutions(network)) <= _MOST_LAYERS:
+        return False
+    kinds = (QuantConv2d, nn.ReLU)
+    alternate = all(isinstance(layer, kinds[index % 2]) for index, layer in enumerate(network.body))
+    return alternate and all(layer.out_channels == _CHANNELS for layer in _convolutions(network)[:-1])
+
+
+def _convolutions(network: ECBSR) -> list[QuantConv2d]:
+    return [layer for layer in network.body if isinstance(layer, QuantConv2d)]
+
+
+class _NativeRunner:
+    def __init__(self, backend: NativeBackend, work: Work, scale: int) -> None:
+        self.backend, self.work, self.scale = backend, work, scale
+
+    def submit(self, planes: Sequence[Plane]) -> Job:
+        """Start on every plane, in as many bands as there are threads for one picture."""
+        return _Job([self._start(plane.copy(order="C")) for plane in planes])
+
+    def _start(self, plane: Plane) -> _Picture:
+        rows, columns = plane.shape
+        result: Plane = np.empty((rows * self.scale, columns * self.scale), plane.dtype)
+        count = max(1, min(self.backend.bands, rows // _LEAST_ROWS))
+        edges = [rows * index // count for index in range(count + 1)]
+        return _Picture(result, [self.backend.pool.submit(self.work, plane, result, band) for band in pairwise(edges)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    plane: Plane
+    bands: list[Future[None]]
+
+    def result(self) -> Plane:
+        for band in self.bands:
+            band.result()
+        return self.plane
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    pictures: list[_Picture]
+
+    def result(self) -> list[Plane]:
+        return [picture.result() for picture in self.pictures]
+
+
+def _interpolation(library: Library, network: Interpolation, numbers: Numbers) -> Work:
+    down, across = (np.ascontiguousarray(rows, np.float32) for rows in (network.down, network.across))
+
+    def work(source: Plane, result: Plane, rows: tuple[int, int]) -> None:
+        library.interpolate(down, across, source, result, rows=rows, peak=numbers.peak)
+
+    return work
+
+
+def _chain(library: Library, network: Network, numbers: Numbers) -> Work:
+    assert isinstance(network, ECBSR)
+    packed = [_packed(layer, into, network.scale) for layer, into in _steps(network, numbers)]
+    layers = (Layer * len(packed))(*(Layer(*(array.ctypes.data for array in arrays)) for arrays in packed))
+    # The first layer's grid is that of limited-range luma at 8 bit, which needs no conversion.
+    exact = numbers == Numbers()
+    grid = (1.0, 0.0) if exact else (numbers.gain * 255, numbers.offset * 255)
+
+    def work(source: Plane, result: Plane, rows: tuple[int, int], packed: Any = packed) -> None:
+        library.chain(layers, source, result, rows=rows, scale=network.scale, grid=grid, peak=numbers.peak)
+
+    return work
+
+
+def _steps(network: ECBSR, numbers: Numbers) -> list[tuple[QuantConv2d, float]]:
+    """The convolutions, each with the step of what takes its output: the next one's grid, or the plane's numbers."""
+    layers = _convolutions(network)
+    steps = [float(layer.input_scale) for layer in layers[1:]]
+    return list(zip(layers, [*steps, numbers.gain], strict=True))
+
+
+def _packed(layer: QuantConv2d, step: float, scale: int) -> tuple[npt.NDArray[Any], ...]:
+    """Weights, gain and bias as ``kernels.c`` wants them."""
+    weight = layer.weight.detach().double().numpy()
+    assert layer.bias is not None
+    scales = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / 127, 1e-8)
+    whole = np.clip(np.rint(weight / scales[:, None, None, None]), -127, 127).astype(np.int8)
+    outputs, inputs = whole.shape[:2]
+    lanes = 4 if outputs == 4 else _CHANNELS
+    # A row of the input lies sample by sample, channel by channel: groups of four bytes of three samples of it.
+    length = -(-3 * inputs // 4) * 4
+    rows = np.zeros((lanes, 3, length), np.int8)
+    rows[:outputs, :, : 3 * inputs] = whole.transpose(0, 2, 3, 1).reshape(outputs, 3, 3 * inputs)
+    weights = np.ascontiguousarray(rows.reshape(lanes, 3, length // 4, 4).transpose(1, 2, 0, 3))
+    gain, bias = np.zeros(_CHANNELS, np.float32), np.zeros(_CHANNELS, np.float32)
+    gain[:outputs] = scales * float(layer.input_scale) / step
+    bias[:outputs] = layer.bias.detach().double().numpy() / step
+    return weights, gain, bias

@@ -1,0 +1,155 @@
+"""Arithmetic for CPUs in C: :func:`load` finds what was compiled when the package was installed.
+
+Where it was not (no compiler, another system), or the processor lacks the instructions, everything works without it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+log = logging.getLogger(__name__)
+
+_ABI_VERSION: Final = 1
+_NO_MEMORY: Final = -1
+_ENDINGS = (".so", ".pyd", ".dylib")
+
+
+class Layer(ctypes.Structure):
+    """One convolution, as ``kernels.c`` describes it."""
+
+    _fields_ = (("weights", ctypes.c_void_p), ("gain", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+
+
+class _Plane(ctypes.Structure):
+    _fields_ = (
+        ("input", ctypes.c_void_p),
+        ("output", ctypes.c_void_p),
+        ("in_stride", ctypes.c_ssize_t),
+        ("out_stride", ctypes.c_ssize_t),
+        ("rows", ctypes.c_int32),
+        ("columns", ctypes.c_int32),
+        ("first", ctypes.c_int32),
+        ("last", ctypes.c_int32),
+        ("wide", ctypes.c_int32),
+        ("peak", ctypes.c_int32),
+    )
+
+
+class Library:
+    """The compiled functions; they hold no lock of Python's while they work.
+
+    Attributes:
+        has_chain: whether :meth:`chain` works on this processor.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._library = ctypes.CDLL(str(path))
+        if self._library.vsr_abi_version() != _ABI_VERSION:
+            raise OSError(f"{path.name} is of another version; install the package again")
+        self.has_chain = bool(self._library.vsr_has_chain())
+        plane = ctypes.POINTER(_Plane)
+        self._library.vsr_chain.argtypes = [
+            ctypes.POINTER(Layer), ctypes.c_int, ctypes.c_int, ctypes.c_float, ctypes.c_float, plane
+        ]  # fmt: skip
+        self._library.vsr_interpolate.argtypes = [
+            ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, plane
+        ]  # fmt: skip
+
+    def chain(
+        self,
+        layers: ctypes.Array[Layer],
+        source: npt.NDArray[Any],
+        result: npt.NDArray[Any],
+        *,
+        rows: tuple[int, int],
+        scale: int,
+        grid: tuple[float, float],
+        peak: int,
+    ) -> None:
+        """Run a chain of convolutions.
+
+        Args:
+            layers: packed as ``kernels.c`` describes it; the arrays behind it have to live as long.
+            source: H×W, uint8 or uint16, its rows contiguous.
+            result: rH×rW of the same type; rows ``r * rows[0]`` to ``r * rows[1]`` are written.
+            rows: the first row of the source to work on, and the one behind the last.
+            scale: r: 2, 3 or 4.
+            grid: (step, start) of the first layer's input.
+            peak: the largest number that a sample may be.
+
+        Raises:
+            MemoryError: there is not enough.
+        """
+        plane = _plane(source, result, rows, peak)
+        _check(self._library.vsr_chain(layers, len(layers), scale, *grid, ctypes.byref(plane)))
+
+    def interpolate(
+        self,
+        down: npt.NDArray[np.float32],
+        across: npt.NDArray[np.float32],
+        source: npt.NDArray[Any],
+        result: npt.NDArray[Any],
+        *,
+        rows: tuple[int, int],
+        peak: int,
+    ) -> None:
+        """Run a separable kernel.
+
+        Args:
+            down: r×taps weights, taps odd.
+            across: the same along a row.
+            source: as for :meth:`chain`.
+            result: as for :meth:`chain`.
+            rows: as for :meth:`chain`.
+            peak: as for :meth:`chain`.
+
+        Raises:
+            MemoryError: there is not enough.
+        """
+        scale, taps = down.shape
+        plane = _plane(source, result, rows, peak)
+        code = self._library.vsr_interpolate(down.ctypes.data, across.ctypes.data, taps, scale, ctypes.byref(plane))
+        _check(code)
+
+
+def _plane(source: npt.NDArray[Any], result: npt.NDArray[Any], rows: tuple[int, int], peak: int) -> _Plane:
+    height, width = source.shape
+    assert source.strides[1] == source.itemsize == result.itemsize == result.strides[1]
+    return _Plane(
+        source.ctypes.data,
+        result.ctypes.data,
+        source.strides[0],
+        result.strides[0],
+        height,
+        width,
+        *rows,
+        source.itemsize == 2,
+        peak,
+    )
+
+
+def _check(code: int) -> None:
+    if code == _NO_MEMORY:
+        raise MemoryError("there is no memory for the rows that a picture is worked on in")
+    assert code == 0, f"the library takes no such arguments ({code})"
+
+
+@cache
+def load() -> Library | None:
+    """The library; None where there is none, with the reason in the log."""
+    found = [each for each in Path(__file__).parent.glob("_kernels*") if each.suffix in _ENDINGS]
+    for path in found:
+        try:
+            return Library(path)
+        except (OSError, AttributeError) as error:
+            log.debug("the compiled arithmetic cannot be used: %s", error)
+    if not found:
+        log.debug("the arithmetic in C was not compiled when the package was installed")
+    return None
