@@ -10,19 +10,23 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
+from typing import Literal
 
 import av
 import numpy as np
 import pytest
+from live_checks import nothing_left
 from rtsp_server import RtspServer
-from stubs import StubEnhancer, StubSink
+from stubs import StubEnhancer, StubPending, StubSink, wait_for
 
-from streams.errors import SinkError, SinkExistsError, SourceLostError
+from streams.enhancer import Enhancer, Pending
+from streams.errors import Cancelled, SinkError, SinkExistsError, SourceLostError
 from streams.frame import Frame, Item, PixelFormat
 from streams.sinks.base import Sink, SinkStatus
 from streams.sources import Source, SyntheticSource, open_source
@@ -33,6 +37,7 @@ from vsr.app.cli import main
 from vsr.app.live import LiveOptions, LiveSession, LiveStatus
 from vsr.app.live_ends import Feed, open_live_source, open_outputs
 from vsr.app.live_line import line_of
+from vsr.app.live_networks import LiveNetworks
 from vsr.app.prometheus import metrics_text, serve_metrics
 from vsr.app.soak import run_soak
 from vsr.errors import ConfigError, UnknownModelError
@@ -43,6 +48,18 @@ PATTERN = "synthetic:64x36?rate=50&live=1"
 
 def session(sink: Sink, *, options: LiveOptions = CHEAP, source: Source | None = None) -> LiveSession:
     return LiveSession(source or open_source(PATTERN), lambda feed: sink, options=options)
+
+
+@contextmanager
+def running(run: LiveSession) -> Iterator[None]:
+    """The run on a thread, for as long as the block lasts."""
+    thread = threading.Thread(target=run.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        run.stop()
+        thread.join()
 
 
 def frames_of(sink: StubSink) -> list[Frame]:
@@ -205,6 +222,130 @@ def test_an_unknown_network_is_told_before_anything_is_opened() -> None:
     with open_source(PATTERN) as source, pytest.raises(UnknownModelError):
         LiveSession(source, lambda feed: opened.append(feed) or StubSink(), options=LiveOptions(model="nonesuch"))
     assert opened == []
+
+
+class Slow(StubEnhancer):
+    """A network that takes so long to be made ready that somebody changes his mind."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def submit(self, frames: Sequence[Frame]) -> StubPending:
+        self._meanwhile()
+        return super().submit(frames)
+
+
+def test_what_is_wrong_with_an_output_is_told_before_a_network_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+    monkeypatch.setattr(LiveNetworks, "_build", lambda self, name: built.append(name))
+
+    def refuse(feed: Feed) -> Sink:
+        raise SinkExistsError("that is there already")
+
+    with open_source(PATTERN) as source, pytest.raises(SinkExistsError):
+        LiveSession(source, refuse, options=CHEAP)
+    assert built == []
+
+
+@pytest.mark.parametrize("quality", ["fixed", "auto"])
+def test_a_wish_to_stop_is_heeded_while_the_networks_are_made_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quality: Literal["fixed", "auto"]
+) -> None:
+    stop, target = threading.Event(), tmp_path / "out.mp4"
+    monkeypatch.setattr(LiveNetworks, "_build", lambda self, name: Slow(stop.set))
+    options = LiveOptions(model="ecbsr", quality=quality)
+    with nothing_left(), open_source(PATTERN) as source, pytest.raises(Cancelled):
+        LiveSession(source, lambda feed: open_outputs(feed, targets=[str(target)]), options=options, stop=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Silent(Source):
+    """A camera that sends nothing."""
+
+    def __init__(self) -> None:
+        self.info = replace(SyntheticSource(width=64, height=36).info, live=True)
+        self._closed = threading.Event()
+
+    def items(self) -> Iterator[Item]:
+        assert self._closed.wait(20)
+        yield from ()
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_a_wish_to_stop_before_the_first_frame_is_no_failed_recording(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    run = LiveSession(Silent(), lambda feed: open_outputs(feed, targets=[str(target)]), options=CHEAP)
+    timer = threading.Timer(0.2, run.stop)
+    timer.start()
+    with pytest.raises(Cancelled, match="before the first frame"):
+        run.run()
+    timer.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_that_is_never_run_leaves_nothing() -> None:
+    sink = StubSink()
+    with session(sink) as run:
+        pass
+    run.close()
+    assert sink.calls == ["abort"]
+    with session(StubSink(), options=LiveOptions(model="ecbsr", quality="auto", threads=1)):
+        assert "vsr-workshop" in {thread.name for thread in threading.enumerate()}
+    assert "vsr-workshop" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_outputs_come_and_go_while_the_run_goes_on(tmp_path: Path) -> None:
+    first, second = StubSink(), StubSink()
+    with session(first) as run, running(run):
+        wait_for(lambda: len(first.items) > 2)
+        assert run.add_output(lambda feed: second) is second
+        wait_for(lambda: len(second.items) > 2)
+        run.remove_output(second)
+        assert second.calls == ["close"]
+        seen = len(first.items)
+        wait_for(lambda: len(first.items) > seen + 2)
+    assert first.calls == ["close"]
+    assert len(second.items) < len(first.items)
+    late = StubSink()
+    with pytest.raises(SinkError, match="has ended"):
+        run.add_output(lambda feed: late)
+    assert late.calls == ["abort"]
+
+
+def test_who_wraps_the_enhancer_sees_every_frame() -> None:
+    sink, seen = StubSink(), []
+
+    class Watching:
+        def __init__(self, inner: Enhancer) -> None:
+            self.inner = inner
+
+        def submit(self, frames: Sequence[Frame]) -> Pending:
+            seen.extend(frame.pts for frame in frames)
+            return self.inner.submit(frames)
+
+        def reset(self) -> None:
+            self.inner.reset()
+
+    source = open_source("synthetic:64x36?rate=50&frames=9", realtime=True)
+    LiveSession(source, lambda feed: sink, options=CHEAP, wrap=Watching).run()
+    assert seen == [frame.pts for frame in frames_of(sink)]
+
+
+def test_the_baseline_is_bicubic_in_the_same_box() -> None:
+    options = LiveOptions(model="ecbsr", to="160x90", threads=1)
+    with open_source("synthetic:80x60?rate=50&live=1") as source:
+        run = LiveSession(source, lambda feed: StubSink(), options=options)
+        baseline = run.baseline()
+        assert run.baseline() is baseline
+        out = baseline.submit([picture(80, 60), picture(80, 60)]).result()[1]
+        narrow = baseline.submit([picture(40, 60)]).result()[0]
+        run.close()
+    assert (out.width, out.height) == (narrow.width, narrow.height) == (run.feed.width, run.feed.height) == (160, 90)
+    assert (out.planes[0] == 200).all()
+    assert (narrow.planes[0][:, 0] == 16).all()
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

@@ -15,6 +15,7 @@ from vsr.app.console import Console
 from vsr.app.exit_codes import ExitCode
 from vsr.app.interrupts import stop_on_signals
 from vsr.app.networks import DEFAULT, select_network
+from vsr.app.page.server import DEFAULT_PORT, gradio_at_home, open_page, require_extra
 from vsr.app.sizes import default_scale
 from vsr.errors import ConfigError
 
@@ -45,7 +46,9 @@ def preview(
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 for everybody.", rich_help_panel=_SERVER)
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.", rich_help_panel=_SERVER)] = 7860,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0: any free port.", rich_help_panel=_SERVER)
+    ] = DEFAULT_PORT,
     auth: Annotated[
         str | None,
         typer.Option(
@@ -96,8 +99,6 @@ def preview(
     console: Console = context.obj
     console.debug, console.quiet, console.verbose = debug or console.debug, quiet, verbose
     console.start_logging()
-    from vsr.app.page.server import require_extra
-
     require_extra()
     code = _run(
         console,
@@ -128,7 +129,6 @@ def _run(
     start: bool,
     open_browser: bool,
 ) -> ExitCode:
-    from vsr.app.page.server import gradio_at_home, open_page
     from vsr.app.page.studio import Studio
 
     with ExitStack() as stack:

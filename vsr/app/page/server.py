@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from vsr.app.page.routes import LiveStudio
     from vsr.app.page.studio import Studio
 
+DEFAULT_PORT = 7860
+
 _NEEDED = ("gradio", "uvicorn", "websockets")
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- to be told apart, not to be bound to
 _START_SECONDS = 30.0
@@ -180,6 +182,20 @@ class PageServer:
         """Whether it serves."""
         return self._server.started and self._thread.is_alive()
 
+    def start(self) -> None:
+        """Begin to serve.
+
+        Raises:
+            ConfigError: it could not, and is closed; the log says why.
+        """
+        self._thread.start()
+        until = monotonic() + _START_SECONDS
+        while not self.running:
+            if not self._thread.is_alive() or monotonic() > until:
+                self.close()
+                raise ConfigError("the page could not be started; run it again with --debug and report what it says")
+            self._thread.join(_POLL_SECONDS)
+
     def close(self) -> None:
         """End it; who still looks is sent home after two seconds at most."""
         self._server.should_exit = True
@@ -188,13 +204,7 @@ class PageServer:
         self._socket.close()
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        until = monotonic() + _START_SECONDS
-        while not self.running:
-            if not self._thread.is_alive() or monotonic() > until:
-                self.close()
-                raise ConfigError("the page could not be started; run it again with --debug and report what it says")
-            self._thread.join(_POLL_SECONDS)
+        self.start()
         return self
 
     def __exit__(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from streams.sources import NetworkSource, Source, open_source
 from streams.sources.network import NETWORK_SCHEMES
+from vsr.app.page.uploads import check_clip, ending_of
 from vsr.app.page.words import PageError, label_of
 
 BROWSER = "browser"
@@ -89,6 +90,10 @@ class Sources:
         # Not by open_source, which takes what looks like an address for a file where there is one of that name.
         return NetworkSource(key)
 
+    def is_ready(self, key: str) -> bool:
+        """Whether there is nothing to be made before a source can be opened."""
+        return key != SAMPLE or self._sample.made
+
     def prepare(self) -> None:
         """Begin to make the sample, in the background."""
         self._sample.prepare()
@@ -104,11 +109,12 @@ class Sources:
             The token; the key is ``upload:`` and the token.
 
         Raises:
-            PageError: it cannot be moved.
+            PageError: it is no video, or cannot be moved; it is still where it was.
         """
+        check_clip(path)
         token = secrets.token_urlsafe(12)
         # Its own name is not trusted with anything but being shown.
-        target = self._folder / f"upload-{secrets.token_hex(8)}{_ending(path)}"
+        target = self._folder / f"upload-{secrets.token_hex(8)}{ending_of(path)}"
         try:
             shutil.move(path, target)
         except OSError as error:
@@ -149,6 +155,10 @@ class _Sample:
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
 
+    @property
+    def made(self) -> bool:
+        return self._thread is not None and not self._thread.is_alive()
+
     def prepare(self) -> None:
         with self._lock:
             if self._thread is None:
@@ -175,7 +185,3 @@ class _Sample:
         except Exception as error:
             self._error = error
 
-
-def _ending(path: Path) -> str:
-    ending = path.suffix.lower()
-    return ending if re.fullmatch(r"\.[a-z0-9]{1,5}", ending) else ""

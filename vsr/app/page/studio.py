@@ -20,6 +20,7 @@ from vsr.app.sizes import SCALES, default_scale
 
 if TYPE_CHECKING:
     from streams.frame import Frame
+    from streams.sources import Source
     from streams.sources.pushed import PushedSource
 
 __all__ = ["Choice", "PageError", "Studio"]
@@ -106,7 +107,7 @@ class Studio:
             self._key, self._camera, self._note = source, camera, ""
             self._run = Run(
                 label,
-                camera.open if camera is not None else lambda run: self._sources.open(source),
+                camera.open if camera is not None else lambda run: self._open(source, run),
                 options=options,
                 stage=self.stage,
                 before=self._run,
@@ -160,7 +161,7 @@ class Studio:
             Its token: ``upload:`` and the token is a source for :meth:`start`.
 
         Raises:
-            PageError: the file cannot be moved.
+            PageError: it is no video, or cannot be moved; it is still where it was.
         """
         with self._lock:
             shown = self._run is not None and not self._run.ended
@@ -227,6 +228,11 @@ class Studio:
             if quality == allowed:
                 return replace(self.options, model=model, scale=scale, to=None, quality=allowed)
         raise PageError(f"got quality {quality}, allowed are {', '.join(get_args(Quality))}")
+
+    def _open(self, key: str, run: Run) -> Source:
+        if not self._sources.is_ready(key):
+            run.say_waiting("the sample is being made, which takes some seconds")
+        return self._sources.open(key)
 
     def _explain(self, error: BaseException) -> str:
         return plain_words(error, labels=self._sources.labels)
