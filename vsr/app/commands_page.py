@@ -13,6 +13,7 @@ import typer
 
 from vsr.app.console import Console
 from vsr.app.exit_codes import ExitCode
+from vsr.app.inputs import expand
 from vsr.app.interrupts import stop_on_signals
 from vsr.app.networks import DEFAULT, select_network
 from vsr.app.page.server import DEFAULT_PORT, gradio_at_home, open_page, require_extra
@@ -41,7 +42,9 @@ def preview(
     *,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SOURCE]", help="webcam, rtsp://…, http://…, a file; the first starts at once."),
+        typer.Argument(
+            metavar="[SOURCE]", help="webcam, rtsp://…, http://…, files and folders; the first starts at once."
+        ),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 for everybody.", rich_help_panel=_SERVER)
@@ -102,7 +105,7 @@ def preview(
     require_extra()
     code = _run(
         console,
-        sources or [],
+        _named(sources or []),
         options=_options(model, scale, quality=realtime_quality, device=device, precision=precision, threads=threads),
         recordings=recordings,
         server={
@@ -162,6 +165,19 @@ def _options(model: str, scale: int | None, **more: Any) -> LiveOptions:
     scales = select_network(model, scale=scale).scales
     choose(more["device"], more["precision"], has_int8=True, trained=True)
     return LiveOptions(model=model, scale=scale or default_scale(scales), **more)
+
+
+def _named(words: list[str]) -> list[str]:
+    """Sources that words stand for: a folder or a pattern for several files. What is not there is told at once."""
+    from streams.sources.webcam import is_webcam
+
+    named: list[str] = []
+    for word in words:
+        if re.match(r"[a-z][a-z0-9+.-]+:", word, re.IGNORECASE) or is_webcam(word):
+            named.append(word)
+        else:
+            named += map(str, expand([word]))
+    return named
 
 
 def _credentials(auth: str | None, file: Path | None) -> Credentials | None:

@@ -16,8 +16,8 @@ from streams.sources import Source, SourceInfo, open_source
 from vsr.errors import ConfigError
 
 _RECONNECTING = ("webcam", "/dev/video", "rtsp", "rtmp", "http", "udp:", "tcp:")
-# Windows, and nothing at all, have no segments.
-_WITHOUT_SEGMENTS = ("window:", "null:", "rtsp", "rtmp", "udp:", "tcp:")
+# Windows, pages, and nothing at all, have no segments.
+_WITHOUT_SEGMENTS = ("window:", "null:", "preview:", "rtsp", "rtmp", "udp:", "tcp:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def open_outputs(
 
     Args:
         feed: what comes.
-        targets: as :func:`streams.open_sink` takes them.
+        targets: as :func:`streams.open_sink` takes them; ``preview`` or ``preview:PORT`` for browsers on this machine.
         options: of the encoders.
         segment_seconds: of recordings and HLS.
         overwrite: replace files.
@@ -134,10 +134,14 @@ def open_outputs(
 
 
 def _spelt_out(target: str) -> str:
-    return "window:" if target == "window" else target
+    return f"{target}:" if target in ("window", "preview") else target
 
 
 def _open(target: str, feed: Feed, **more: Any) -> Sink:
+    if target.startswith("preview:"):
+        from vsr.app.page.preview import open_preview
+
+        return open_preview(feed, target)
     if Path(target).is_dir():
         raise SinkError(f"{target} is a folder; name a file in it, or hls:{target}")
     return open_sink(

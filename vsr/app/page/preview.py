@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vsr.app.live_ends import Feed
 
 _HOST = "127.0.0.1"
+_HIGHEST_PORT = 65535
 
 
 def open_preview(feed: Feed, target: str) -> Sink:
@@ -34,7 +36,7 @@ def open_preview(feed: Feed, target: str) -> Sink:
     """
     require_extra()
     _, _, port = target.partition(":")
-    if not (port or str(DEFAULT_PORT)).isdecimal():
+    if not re.fullmatch(r"\d{0,5}", port) or int(port or 0) > _HIGHEST_PORT:
         raise SinkError(f"got {target}, allowed are preview and preview:PORT, with 0 for any port")
     sink = PreviewSink(feed, port=int(port or DEFAULT_PORT))
     write_line(f"vsr: preview at {sink.url}")
