@@ -67,6 +67,20 @@ def telephony(samples: int, *, beep: bool, codec: str = "pcm_alaw") -> bytes:
     return b"".join(bytes(packet) for packet in packets)
 
 
+def write_flashes(output: Any, count: int, *, video_codec: str, sound_codec: str, rate: int, bf: int = 0) -> None:
+    """Pictures of 64×48, 25 a second, with a flash and a beep of 40 ms each second; ``output`` is open for writing."""
+    video = output.add_stream(video_codec, rate=25, options={"preset": "ultrafast", "bf": str(bf), "g": "25"})
+    video.width, video.height = 64, 48
+    sound = output.add_stream(sound_codec, rate=rate, layout="mono")
+    for number, picture in enumerate(flashes(count, 64, 48, every=25)):
+        output.mux(video.encode(picture))
+        piece = wave(320, beep=number % 25 == 0)
+        piece.pts, piece.time_base = number * 320, Fraction(1, 8000)
+        output.mux(sound.encode(piece))
+    output.mux(video.encode(None))
+    output.mux(sound.encode(None))
+
+
 def write_clip(
     path: Path,
     pictures: Iterable[av.VideoFrame],

@@ -17,14 +17,16 @@ from typing import Any
 import av
 import media
 import pytest
+import stubs
 from beeps import in_step, listener, moments_in, moments_of, packets_of, pairs
 from live_checks import PATIENCE_SECONDS, is_marked, nothing_left
 from rtsp_server import RATE, RtspServer
-from stubs import StubEnhancer
+from stubs import LONG_SECONDS, StubEnhancer, StubSink, StubSource, names, wait_for
 
 from streams.errors import SourceError
 from streams.frame import Frame, Item, Packet
 from streams.pipeline import Pipeline
+from streams.queues import PACKET_LIMIT
 from streams.sinks import DetachedSink, EncoderOptions, FanOut, HlsSink, NetworkSink, RecordingSink, Sink
 from streams.sources import NetworkSource, Source, open_source
 from streams.sources.backoff import Backoff
@@ -315,6 +317,31 @@ def test_sound_that_cannot_be_is_left_out_and_the_pictures_stay(
     assert "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "webm"])
+def test_a_recording_whose_sound_never_comes_is_whole(tmp_path: Path, ending: str) -> None:
+    info, _ = sounding()
+    with recording(tmp_path / f"live.{ending}", info) as sink:
+        for frame in written.frames(60):
+            sink.write(frame)
+    assert len(written.read(sink.path).pictures) == 60
+
+
+def test_what_is_heard_while_no_picture_passes_takes_no_more_than_its_room() -> None:
+    stuck = threading.Event()
+    source = StubSource([*map(stubs.frame, range(3)), *map(stubs.packet, range(5000)), stubs.frame(3)])
+    sink = StubSink(before_write=lambda _: stuck.wait(LONG_SECONDS) and None)
+    pipeline = Pipeline(source, StubEnhancer(), sink, queue_size=1, in_flight=1, overflow="drop_oldest")
+    thread = threading.Thread(target=pipeline.run)
+    thread.start()
+    wait_for(lambda: source.ended_by is not None)
+    stuck.set()
+    thread.join(LONG_SECONDS)
+    heard = names(sink.items)
+    # The newest of them, in both queues and between the two.
+    assert len(heard) <= 3 * PACKET_LIMIT + 4
+    assert heard[-2:] == ["p4999", 3]
+
+
 @pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "tcp", "udp"])
 def test_a_peer_hears_what_is_sent(server: RtspServer, scheme: str) -> None:
     port = free_port(socket.SOCK_DGRAM if scheme == "udp" else socket.SOCK_STREAM)
@@ -368,7 +395,8 @@ def test_hls_has_its_sound_in_step(server: RtspServer, tmp_path: Path) -> None:
 
 def test_the_command_records_a_file_at_its_own_pace_with_its_sound(tmp_path: Path) -> None:
     film = tmp_path / "film.mp4"
-    write_film(film)
+    with av.open(str(film), "w") as output:
+        media.write_flashes(output, 50, video_codec="libx264", sound_codec="aac", rate=48_000, bf=2)
     target = tmp_path / "rec.mp4"
     arguments = ["live", str(film), "--realtime", "-o", str(target), "--model", "bicubic", "--threads", "1", "-q"]
     assert main(arguments) == 0
@@ -378,21 +406,6 @@ def test_the_command_records_a_file_at_its_own_pace_with_its_sound(tmp_path: Pat
         copied = [bytes(packet) for packet in got.demux(audio=0) if packet.size]
     assert len(copied) >= len(sound) - 2
     assert copied == sound[len(sound) - len(copied) :]
-
-
-def write_film(path: Path) -> None:
-    """Two seconds with a flash and a beep a second, and pictures that are stored out of their order."""
-    with av.open(str(path), "w") as output:
-        video = output.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "2"})
-        video.width, video.height = 64, 48
-        sound = output.add_stream("aac", rate=48_000, layout="mono")
-        for number, picture in enumerate(media.flashes(50, 64, 48, every=25)):
-            output.mux(video.encode(picture))
-            wave = media.wave(320, beep=number % 25 == 0)
-            wave.pts, wave.time_base = number * 320, TELEPHONE_TICK
-            output.mux(sound.encode(wave))
-        output.mux(video.encode(None))
-        output.mux(sound.encode(None))
 
 
 def test_a_warning_names_no_password(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from streams.sources.anchor import LIVE_TIME_BASE, Anchor
+from streams.sources.anchor import LIVE_TIME_BASE, Anchor, SoundAnchor
 from streams.sources.backoff import Backoff
 
 SECOND = round(1 / LIVE_TIME_BASE)
@@ -83,6 +83,77 @@ def test_a_new_connection_goes_on_where_the_wall_clock_is() -> None:
     place(anchor, (100.0, 0.0), (100.04, 0.04))
     anchor.restart()
     assert place(anchor, (7.0, 9.0), (7.04, 9.04)) == [(9.0, False), (9.04, False)]
+
+
+def hear(sound: SoundAnchor, *points: tuple[float | None, float]) -> list[float | None]:
+    """Seconds for each (time of the stream, arrival) of packets of 20 ms; None for those without a place."""
+    placed = [sound.place(seconds, length_seconds=0.02, arrived=arrived) for seconds, arrived in points]
+    return [None if pts is None else pts / SECOND for pts in placed]
+
+
+def test_sound_has_no_place_before_the_pictures_have_one() -> None:
+    anchor = Anchor()
+    sound = SoundAnchor(anchor)
+    assert hear(sound, (100.0, 0.0)) == [None]
+    place(anchor, (None, 0.1))
+    assert hear(sound, (100.1, 0.11)) == [None]
+    place(anchor, (100.2, 0.2))
+    # The first picture was at 100.1 on the stream's clock.
+    assert hear(sound, (100.09, 0.2), (None, 0.2), (100.1, 0.2), (100.12, 0.21)) == [None, None, 0.0, 0.02]
+
+
+def test_sound_goes_on_where_the_pictures_do_after_a_loss() -> None:
+    anchor = Anchor()
+    sound = SoundAnchor(anchor)
+    place(anchor, (100.0, 0.0), (100.04, 0.04))
+    assert hear(sound, (100.02, 0.04)) == [0.02]
+    anchor.restart()
+    sound.restart()
+    assert hear(sound, (7.0, 9.0)) == [None]
+    place(anchor, (7.0, 9.0))
+    assert hear(sound, (6.99, 9.0), (7.01, 9.01)) == [pytest.approx(8.99), pytest.approx(9.01)]
+
+
+@pytest.mark.parametrize("first", ["sound", "pictures"])
+def test_a_jump_that_sound_and_pictures_make_one_after_the_other(first: str) -> None:
+    anchor = Anchor()
+    sound = SoundAnchor(anchor)
+    place(anchor, (10.0, 0.0), (10.04, 0.04))
+    assert hear(sound, (10.04, 0.04)) == [0.04]
+    if first == "sound":
+        assert hear(sound, (500.06, 0.06)) == [None]
+        place(anchor, (500.08, 0.08))
+    else:
+        place(anchor, (500.08, 0.08))
+        assert hear(sound, (10.06, 0.06)) == [None]
+    assert hear(sound, (500.08, 0.08)) == [pytest.approx(0.08)]
+    assert not sound.astray
+
+
+def test_sound_that_has_another_clock_for_good_is_placed_as_it_comes() -> None:
+    anchor = Anchor()
+    sound = SoundAnchor(anchor)
+    heard = []
+    for index in range(200):
+        place(anchor, (10 + index * 0.04, index * 0.04))
+        heard += hear(sound, (9000 + index * 0.04, index * 0.04))
+    assert sound.astray
+    places = [at for at in heard if at is not None]
+    assert len(places) > 100
+    assert all(abs(at - index * 0.04) < 0.1 for index, at in enumerate(heard) if at is not None)
+    sound.restart()
+    assert not sound.astray
+
+
+def test_sound_that_lies_in_the_sound_before_it_is_left_out() -> None:
+    anchor = Anchor()
+    sound = SoundAnchor(anchor)
+    place(anchor, (0.0, 0.0))
+    # A burst: pictures are pressed together, and the sound with them.
+    assert sound.place(0.0, length_seconds=1.0, arrived=0.0) == 0
+    assert hear(sound, (0.5, 0.0), (0.94, 0.0), (0.96, 0.0)) == [None, None, 0.96]
+    # A gap stays one, and what stands still rises.
+    assert hear(sound, (1.9, 1.9), (1.9, 1.9)) == [1.9, pytest.approx(1.9, abs=0.0001)]
 
 
 def test_waits_double_up_to_the_longest_and_begin_anew() -> None:

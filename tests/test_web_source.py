@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import av
 import media
 import pytest
+from beeps import in_step, moments_in
 from live_checks import PATIENCE_SECONDS, is_marked, nothing_left, rises, take, until
 
 from streams.clock import FakeClock
 from streams.errors import NoVideoError, SourceError, SourceNotFoundError
+from streams.frame import Frame
+from streams.sinks import EncoderOptions, FileSink, RecordingSink
 from streams.sources import NetworkSource, open_source
 from streams.sources.backoff import Backoff
 
@@ -90,6 +94,40 @@ def test_a_live_playlist_is_given_out_at_its_own_pace(web: ThreadingHTTPServer, 
         frames = list(itertools.islice(source.items(), 20))
     assert [frame.pts for frame in frames] == [index * 3600 for index in range(20)]
     assert [frame.arrived for frame in frames] == pytest.approx([index * 0.04 for index in range(20)])
+
+
+def test_sound_of_a_live_playlist_stays_with_its_pictures(web: ThreadingHTTPServer, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.m3u8"
+    with av.open(str(whole), "w", format="hls", container_options={"hls_time": "1"}) as output:
+        media.write_flashes(output, 75, video_codec="libx264", sound_codec="aac", rate=48_000)
+    # A server's playlist of what is still going on has no end.
+    web.pages["/live.m3u8"] = whole.read_bytes().replace(b"#EXT-X-ENDLIST", b"")
+    web.pages |= {f"/{path.name}": path.read_bytes() for path in tmp_path.glob("*.ts")}
+    with NetworkSource(address(web, "/live.m3u8"), clock=FakeClock()) as source:
+        assert [stream.codec for stream in source.info.streams] == ["aac"]
+        with RecordingSink(tmp_path / "live.mp4", **facts(source), options=EncoderOptions(threads=1)) as sink:
+            frames = 0
+            for item in source.items():
+                sink.write(item)
+                frames += isinstance(item, Frame)
+                if frames == 60:
+                    break
+    assert in_step(moments_in(tmp_path / "live.mp4"), count=2)
+
+
+def facts(source: NetworkSource) -> dict[str, Any]:
+    info = source.info
+    return {"info": info, "width": info.width, "height": info.height, "format": info.format}
+
+
+def test_a_film_over_http_has_its_sound(web: ThreadingHTTPServer, tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "film.mkv"), "w") as output:
+        media.write_flashes(output, 50, video_codec="libx264", sound_codec="aac", rate=48_000)
+    web.pages["/film.mkv"] = (tmp_path / "film.mkv").read_bytes()
+    with NetworkSource(address(web, "/film.mkv")) as source, FileSink(tmp_path / "copy.mp4", **facts(source)) as sink:
+        for item in source.items():
+            sink.write(item)
+    assert in_step(moments_in(tmp_path / "copy.mp4"), count=2)
 
 
 def test_the_end_of_a_tcp_stream_is_a_disconnect(no_leaks: None, transport_stream: bytes) -> None:

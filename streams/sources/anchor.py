@@ -133,10 +133,11 @@ class SoundAnchor:
             self._stray(seconds, now)
             return None
         self._since = None
-        if at < 0 or at < self._end - _OVERLAP_SECONDS:
+        pts = round(at / LIVE_TIME_BASE)
+        if pts < 0 or at < self._end - _OVERLAP_SECONDS:
             return None
         self._end = at + length_seconds
-        self._pts = max(round(at / LIVE_TIME_BASE), self._pts + 1)
+        self._pts = max(pts, self._pts + 1)
         return self._pts
 
     def _agrees(self, at: float, now: float) -> bool:
