@@ -8,12 +8,15 @@ from pathlib import Path
 
 import media
 import pytest
-import torch
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """On a machine that is there to test CUDA a missing device is a failure, not a reason to pass."""
-    if item.get_closest_marker("cuda") is None or torch.cuda.is_available():
+    if item.get_closest_marker("cuda") is None:
+        return
+    import torch  # not for tests of video alone: it takes seconds
+
+    if torch.cuda.is_available():
         return
     if os.environ.get("VSR_REQUIRE_CUDA") == "1":
         pytest.fail("no CUDA device here, and VSR_REQUIRE_CUDA=1 asks for one", pytrace=False)

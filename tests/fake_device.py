@@ -11,6 +11,7 @@ import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -78,6 +79,9 @@ class FakeDevice:
         self._order = itertools.count()
 
     # What the schedule sees.
+
+    def alone(self) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def stream(self, name: str) -> FakeStream:
         return self.streams.setdefault(name, FakeStream(name))

@@ -235,7 +235,7 @@ class Kernels:
         with torch.autocast(source.device.type, dtype=self.kind, enabled=half, cache_enabled=False):
             subpixel = isinstance(self.network, SubpixelNetwork)
             y = self.network.subpixels(x) if isinstance(self.network, SubpixelNetwork) else self.network(x)
-        values = self._whole(y)
+        values = self.whole(y)
         if subpixel:
             # Shuffled as it is written, in one pass over whole numbers.
             values = values.view(count, r, r, rows, columns).permute(0, 3, 1, 4, 2)
@@ -255,7 +255,8 @@ class Kernels:
         x = whole.float() * numbers.gain
         return x + numbers.offset if numbers.offset else x
 
-    def _whole(self, y: Tensor) -> Tensor:
+    def whole(self, y: Tensor) -> Tensor:
+        """What a network gives as whole numbers, of a type that can be copied into the bytes of a result."""
         numbers = self.numbers
         y = y.float()
         if numbers.offset:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -47,6 +48,11 @@ class CudaDevice:
         self.device = torch.device("cuda", index)
         self._streams: dict[str, torch.cuda.Stream] = {}
         self._graphs: Any = None
+        self._lock = threading.RLock()
+
+    def alone(self) -> AbstractContextManager[object]:
+        """A lock."""
+        return self._lock
 
     def stream(self, name: str) -> torch.cuda.Stream:
         """The stream of that name; whoever asks shares it."""
@@ -107,12 +113,13 @@ class CudaDevice:
 
     def settle(self) -> None:
         """Wait for all streams."""
-        torch.cuda.synchronize(self.device)
+        with self._lock:
+            torch.cuda.synchronize(self.device)
 
     def trim(self) -> None:
         """Empty PyTorch's cache."""
         gc.collect()
-        with torch.cuda.device(self.device):
+        with self._lock, torch.cuda.device(self.device):
             torch.cuda.synchronize()
             torch.cuda.empty_cache()
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -42,6 +43,10 @@ class Device(Protocol):
 
     Everything that takes a stream only enqueues: it returns at once and is done in the order of that stream.
     """
+
+    def alone(self) -> AbstractContextManager[object]:
+        """While it is held, no other thread enqueues anything."""
+        ...
 
     def stream(self, name: str) -> Any:
         """A stream of its own for every name, the same one each time."""
@@ -159,7 +164,14 @@ class Ring:
             RuntimeError: the memory of the device does not suffice; nothing is under way then, and the same batch can
                 be handed in again.
         """
-        device, slot, result = self.device, self._slots[0], self.outputs.take()
+        result = self.outputs.take()
+        # Others may share the streams, and what they enqueue must not end up in a graph that is being recorded.
+        with self.device.alone():
+            self._enqueue(source, result)
+        return Flight(self, result)
+
+    def _enqueue(self, source: Lease, result: Lease) -> None:
+        device, slot = self.device, self._slots[0]
         work = self.prepare(slot.source, slot.target)
         self._slots.rotate(-1)
         self._wait(self._up, slot.computed)
@@ -175,7 +187,6 @@ class Ring:
         device.wait(self._down, slot.computed)
         device.copy(self._down, result.block.buffer, slot.target)
         result.block.event = slot.downloaded = device.record(self._down)
-        return Flight(self, result)
 
     def close(self) -> None:
         """Wait for all that is under way, so that the memory of the slots can be freed; results stay valid."""
