@@ -10,7 +10,7 @@ from streams.enhancer import Enhancer, Pending
 from streams.errors import FrameError
 from streams.frame import Frame, Item
 from streams.queues import PACKET_LIMIT
-from streams.stats import Stopwatch
+from streams.stats import Observer, Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class BatchRunner:
         batch_size: frames handed in at once, 1 or more.
         in_flight: batches handed in and not yet asked for, 1 or more.
         packet_limit: packets that may ride at one time.
+        observer: told of each call of the enhancer.
     """
 
     def __init__(
@@ -45,8 +46,9 @@ class BatchRunner:
         batch_size: int,
         in_flight: int,
         packet_limit: int = PACKET_LIMIT,
+        observer: Observer | None = None,
     ) -> None:
-        self.watch = Stopwatch()
+        self.watch = Stopwatch("enhance", observer)
         self._enhancer = enhancer
         self._emit = emit
         self._batch_size = batch_size

@@ -28,7 +28,7 @@ from streams.latency import LatencyMeter, RateMeter
 from streams.queues import FrameQueue, Overflow, QueueClosed
 from streams.sinks.base import Sink
 from streams.sources.base import Source
-from streams.stats import LiveStats, Report, StageReport, Stats, Stopwatch
+from streams.stats import LiveStats, Observer, Report, StageReport, Stats, Stopwatch
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class Pipeline:
         overflow: whether frames wait for a stage that is slower than the source, or the oldest are dropped. In the
             second case the source's ``close`` is called, from another thread, when the run is asked to end.
         on_frame: called by the encode thread after each frame written; what it raises ends the run.
+        observer: told of every piece of work and of every wait, on the thread that did it.
 
     Raises:
         ValueError: a size below 1.
@@ -72,6 +73,7 @@ class Pipeline:
         in_flight: int = 2,
         overflow: Overflow = "wait",
         on_frame: Callable[[Stats], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("queue_size", queue_size), ("in_flight", in_flight)):
             if value < 1:
@@ -80,11 +82,13 @@ class Pipeline:
         self._sink = sink
         self._on_frame = on_frame
         self._drops = overflow == "drop_oldest"
-        self._inbox = FrameQueue(frames=queue_size, overflow=overflow)
-        self._outbox = FrameQueue(frames=queue_size, overflow=overflow)
-        self._batches = BatchRunner(enhancer, self._outbox.put, batch_size=batch_size, in_flight=in_flight)
-        self._decode_watch = Stopwatch()
-        self._encode_watch = Stopwatch()
+        self._inbox = FrameQueue(frames=queue_size, overflow=overflow, observer=observer)
+        self._outbox = FrameQueue(frames=queue_size, overflow=overflow, observer=observer)
+        self._batches = BatchRunner(
+            enhancer, self._outbox.put, batch_size=batch_size, in_flight=in_flight, observer=observer
+        )
+        self._decode_watch = Stopwatch("decode", observer)
+        self._encode_watch = Stopwatch("encode", observer)
         self._frames_in = self._frames_out = self._packets = self._unwanted = 0
         self._input_rate, self._output_rate = RateMeter(), RateMeter()
         self._latency = LatencyMeter()

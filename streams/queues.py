@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from streams.frame import Frame, Item
-from streams.stats import Stopwatch
+from streams.stats import Observer, Stopwatch
 
 PACKET_LIMIT = 256
 """How many packets wait at one place: small beside one picture, and more than a well interleaved file ever needs."""
@@ -35,9 +35,17 @@ class FrameQueue:
         frames: how many frames fit, 1 or more.
         packets: how many packets fit beside them, 1 or more.
         overflow: what happens when there is no room.
+        observer: told of each wait.
     """
 
-    def __init__(self, *, frames: int, packets: int = PACKET_LIMIT, overflow: Overflow = "wait") -> None:
+    def __init__(
+        self,
+        *,
+        frames: int,
+        packets: int = PACKET_LIMIT,
+        overflow: Overflow = "wait",
+        observer: Observer | None = None,
+    ) -> None:
         self._items: deque[Item] = deque()
         self._frame_limit, self._packet_limit = frames, packets
         self._drops = overflow == "drop_oldest"
@@ -46,8 +54,8 @@ class FrameQueue:
         self._finished = False
         self._closed = False
         self._changed = threading.Condition()
-        self._put_watch = Stopwatch()
-        self._get_watch = Stopwatch()
+        self._put_watch = Stopwatch("wait for room", observer)
+        self._get_watch = Stopwatch("wait for work", observer)
         self._peak_frames = 0
 
     def put(self, item: Item) -> None:

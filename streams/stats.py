@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from streams.latency import Latency
 
+Observer: TypeAlias = Callable[[str, float, float], None]
+"""Is told of each piece of work when it ends, on the thread that did it: its name, and when by ``perf_counter``."""
+
 
 class Stopwatch:
-    """Adds up the wall time spent inside its ``with`` blocks. Used by one thread; any thread may read ``seconds``."""
+    """Adds up the wall time spent inside its ``with`` blocks. Used by one thread; any thread may read ``seconds``.
 
-    __slots__ = ("_since", "seconds")
+    Args:
+        name: of the work, for the observer.
+        observer: told of each block.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_name", "_observer", "_since", "seconds")
+
+    def __init__(self, name: str = "", observer: Observer | None = None) -> None:
         self.seconds = 0.0
         self._since = 0.0
+        self._name, self._observer = name, observer
 
     def __enter__(self) -> Self:
         self._since = perf_counter()
@@ -28,7 +37,10 @@ class Stopwatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.seconds += perf_counter() - self._since
+        now = perf_counter()
+        self.seconds += now - self._since
+        if self._observer is not None:
+            self._observer(self._name, self._since, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,12 +120,21 @@ def test_clip_is_the_same_each_time_and_moves(tmp_path: Path) -> None:
     assert (tmp_path / "clip.mp4").stat().st_size > 1000
 
 
-def test_bench_reports_speed_and_where_the_time_went() -> None:
-    result = bench_speed(frames=16, size=(64, 64), models=["bicubic", "nearest"], scale=2, baselines=False)
+def test_bench_reports_speed_and_where_the_time_went(tmp_path: Path) -> None:
+    result = bench_speed(
+        frames=16, size=(64, 64), models=["bicubic", "nearest"], scale=2, baselines=False, profile=tmp_path / "a.json"
+    )
     assert result["runs"].keys() == {"bicubic", "nearest"}
     for run in result["runs"].values():
         assert run["fps"] > 0
         assert run["stage_ms"].keys() == {"decode", "enhance", "encode"}
+        bare = run["to_nothing"]
+        assert {"decode", "enhance", "interpolation"} <= bare["parts_ms"].keys()
+        assert bare["slowest_stage"] in run["stage_ms"]
+        assert 0 <= bare["queues"]["before_network_mean"] <= bare["queues"]["before_network_most"] <= 8
+    assert result["limits"]["copied_bytes_per_second"] > 0
+    names = {event["name"] for event in json.loads((tmp_path / "a.json").read_text())["traceEvents"]}
+    assert {"decode", "enhance", "interpolation", "encode"} <= names
     json.dumps(result)
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from vsr.app.bench_stages import bench_to_nothing, measure_limits
 from vsr.app.clip import Clip, write_clip
 from vsr.app.doctor import examine
 from vsr.app.jobs import upscale_video
+from vsr.app.profile import Profile
 from vsr.app.report import Progress, Report
 from vsr.backends.base import Numbers
 from vsr.backends.openvino import OpenVINOBackend
@@ -45,7 +48,13 @@ _REPEATS = 42
 
 
 def bench_speed(
-    *, frames: int, size: tuple[int, int], models: Sequence[str], scale: int, baselines: bool
+    *,
+    frames: int,
+    size: tuple[int, int],
+    models: Sequence[str],
+    scale: int,
+    baselines: bool,
+    profile: Path | None = None,
 ) -> dict[str, Any]:
     """Frames per second of each network through the whole pipeline, and of the same job done otherwise.
 
@@ -54,10 +63,12 @@ def bench_speed(
         size: (width, height) of the clip.
         models: networks to run.
         scale: 2, 3 or 4.
-        baselines: also ESPCN through ``cv2.dnn``, and a plain loop with PyTorch in fp32.
+        baselines: also ESPCN through ``cv2.dnn``, a plain loop with PyTorch in fp32, and FFmpeg's bicubic scaler.
+        profile: where to write what every thread did in the first network's run, for Perfetto or chrome://tracing.
 
     Returns:
-        Plain values: the machine, for each run frames per second and milliseconds per frame of each stage, and ratios.
+        Plain values: the machine and its limits; for each run frames per second and milliseconds per frame of each
+        stage, and what is left of them without an encoder; ratios.
 
     Raises:
         ConfigError: ``baselines`` without OpenCV or onnx.
@@ -69,16 +80,25 @@ def bench_speed(
         clip = Path(folder) / "clip.mp4"
         write_clip(clip, Clip(width=size[0], height=size[1], frames=frames, rate=30), crf=18, sound=False)
         target = Path(folder) / "out.mp4"
-        runs = {name: _pipeline(clip, target, model=name, scale=scale) for name in models}
+        limits = measure_limits()
+        runs: dict[str, dict[str, Any]] = {}
+        for name in models:
+            collected = Profile() if profile is not None and not runs else None
+            runs[name] = _pipeline(clip, target, model=name, scale=scale, profile=collected)
+            if profile is not None and collected is not None:
+                collected.write(profile)
+            runs[name]["to_nothing"] = bench_to_nothing(clip, model=name, scale=scale, limits=limits)
         if baselines:
             shorter = max(_WARM_UP_FRAMES, frames // 5)
             runs["espcn, cv2.dnn"] = _plain_loop(clip, target, _cv2_espcn(size, scale), scale=scale, frames=shorter)
             runs["espcn, plain PyTorch fp32"] = _plain_loop(
                 clip, target, _torch_espcn(scale), scale=scale, frames=shorter
             )
+            runs["FFmpeg's scaler, bicubic"] = _scaled(clip, target, scale=scale)
     return {
         "job": f"{size[0]}x{size[1]} H.264 to x{scale} H.264 {_PRESET} crf {_CRF}, {frames} frames",
         "machine": {key: facts[key] for key in ("cpu", "cuda", "packages")},
+        "limits": asdict(limits),
         "runs": runs,
         "ratios": _ratios(runs),
     }
@@ -153,7 +173,7 @@ def _median_ms(network: Network, plane: Plane, *, precision: str) -> float:
     return float(np.median(times[2:])) * 1000
 
 
-def _pipeline(clip: Path, target: Path, *, model: str, scale: int) -> dict[str, Any]:
+def _pipeline(clip: Path, target: Path, *, model: str, scale: int, profile: Profile | None) -> dict[str, Any]:
     # The first run of a network compiles it, as the first frame of every job does; only steady speed is compared.
     upscale_video(clip, target, model=model, scale=scale, preset=_PRESET, overwrite=True, max_frames=_WARM_UP_FRAMES)
     first: list[Progress] = []
@@ -164,12 +184,15 @@ def _pipeline(clip: Path, target: Path, *, model: str, scale: int) -> dict[str, 
             first.append(progress)
         last[:] = [progress]
 
-    report = upscale_video(clip, target, model=model, scale=scale, preset=_PRESET, overwrite=True, on_progress=watch)
+    report = upscale_video(
+        clip, target, model=model, scale=scale, preset=_PRESET, overwrite=True, on_progress=watch, profile=profile
+    )
     seconds = last[0].elapsed_seconds - first[0].elapsed_seconds
     log.info("%s: %d frames in %.1f s", model, report.frames_out, report.wall_seconds)
     return {
         "fps": (last[0].frames - first[0].frames) / seconds,
         "fps_with_start": report.fps,
+        "first_frame_seconds": report.first_frame_seconds,
         "device": report.device,
         "precision": report.precision,
         "stage_ms": dict(report.stage_ms),
@@ -197,6 +220,20 @@ def _plain_loop(clip: Path, target: Path, luma: Callable[[Plane], Plane], *, sca
             container.mux(stream.encode(_picture([luma(planes[0]), u, v], frame)))
         container.mux(stream.encode(None))
     return {"fps": (frames - 2) / (time.perf_counter() - started), "device": "cpu", "precision": "fp32"}
+
+
+def _scaled(clip: Path, target: Path, *, scale: int) -> dict[str, Any]:
+    """The floor: one thread, FFmpeg's own scaler, the same encoder."""
+    begun = time.perf_counter()
+    frames = 0
+    with av.open(str(clip)) as source, _encoder(target, source, scale) as (container, stream):
+        for frame in source.decode(video=0):
+            large = frame.reformat(stream.width, stream.height, interpolation="BICUBIC")
+            large.pts, large.time_base, large.pict_type = frame.pts, frame.time_base, 0
+            container.mux(stream.encode(large))
+            frames += 1
+        container.mux(stream.encode(None))
+    return {"fps": frames / (time.perf_counter() - begun), "device": "cpu", "precision": "swscale"}
 
 
 @contextmanager

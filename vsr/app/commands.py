@@ -109,6 +109,12 @@ def bench(
     source: Annotated[
         str | None, typer.Option(metavar="URL", help="With --live: read this in place of a pattern.")
     ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write what every thread did when: .json for Perfetto, .svg to look at."
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Speed from file to file (H.264 in and out) on this machine, as one JSON line.
@@ -138,7 +144,9 @@ def bench(
     if shapes:
         console.give(bench_shapes(size=_size(size), scale=scale))
         return
-    console.give(bench_speed(frames=frames, size=_size(size), models=names, scale=scale, baselines=baselines))
+    console.give(
+        bench_speed(frames=frames, size=_size(size), models=names, scale=scale, baselines=baselines, profile=profile)
+    )
 
 
 def demo(

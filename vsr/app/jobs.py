@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from streams.sources.base import SourceInfo
     from streams.sources.filters import Deinterlace
     from streams.sources.hwaccel import HardwareDecoding
+    from vsr.app.profile import Profile
     from vsr.upscaler import Upscaler
 
 __all__ = ["Progress", "Report", "upscale_video"]
@@ -66,6 +67,7 @@ def upscale_video(
     hwaccel: HardwareDecoding = "none",
     on_progress: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
+    profile: Profile | None = None,
 ) -> Report:
     """Upscale a video file.
 
@@ -103,6 +105,7 @@ def upscale_video(
             software has to do.
         on_progress: called from another thread after each frame written; what it raises ends the job.
         stop: set it, from any thread, to end the job.
+        profile: collects what every thread did when.
 
     Returns:
         What was done.
@@ -169,7 +172,7 @@ def upscale_video(
             sample_aspect_ratio=plan.sample_aspect_ratio,
         ) as sink:
             job = _Job(src, source, sink, upscaler, plan, selection)
-            run, first_frame_seconds = job.run(on_progress=on_progress, stop=stop)
+            run, first_frame_seconds = job.run(on_progress=on_progress, stop=stop, profile=profile)
     whole_frames = _whole_frames(src, part) if max_frames is not None else None
     return job.report(run, first_frame_seconds=first_frame_seconds, whole_frames=whole_frames)
 
@@ -186,7 +189,11 @@ class _Job:
     selection: Selection
 
     def run(
-        self, *, on_progress: Callable[[Progress], None] | None, stop: threading.Event | None
+        self,
+        *,
+        on_progress: Callable[[Progress], None] | None,
+        stop: threading.Event | None,
+        profile: Profile | None,
     ) -> tuple[RunReport, float]:
         """What the pipeline did, and how long the first frame took."""
         from vsr.app.enhancer import UpscalerEnhancer
@@ -205,9 +212,10 @@ class _Job:
             # One more than it takes to be busy: the next frame is handed in before the oldest is waited for.
             in_flight=self.upscaler.in_flight + 1,
             on_frame=watch,
+            observer=profile,
         )
         try:
-            with _stopping(pipeline, stop):
+            with _stopping(pipeline, stop), nullcontext() if profile is None else profile.collecting():
                 run = pipeline.run()
         except Cancelled as error:
             raise Cancelled(f"stopped after {self.sink.frames} frames; {self._remains()}") from error

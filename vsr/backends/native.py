@@ -23,6 +23,7 @@ from vsr.models.ecbsr import ECBSR
 from vsr.models.interpolation import Interpolation
 from vsr.models.quantized import QuantConv2d
 from vsr.native import Layer, Library
+from vsr.spans import span
 
 # Fewer rows than this are not worth a thread of their own: the layers' margins at its ends are computed twice.
 _LEAST_ROWS = 48
@@ -126,7 +127,8 @@ def _interpolation(library: Library, network: Interpolation, numbers: Numbers) -
     down, across = (np.ascontiguousarray(rows, np.float32) for rows in (network.down, network.across))
 
     def work(source: Plane, result: Plane, rows: tuple[int, int]) -> None:
-        library.interpolate(down, across, source, result, rows=rows, peak=numbers.peak)
+        with span("interpolation"):
+            library.interpolate(down, across, source, result, rows=rows, peak=numbers.peak)
 
     return work
 
@@ -140,7 +142,8 @@ def _chain(library: Library, network: Network, numbers: Numbers) -> Work:
     grid = (1.0, 0.0) if exact else (numbers.gain * 255, numbers.offset * 255)
 
     def work(source: Plane, result: Plane, rows: tuple[int, int], packed: Any = packed) -> None:
-        library.chain(layers, source, result, rows=rows, scale=network.scale, grid=grid, peak=numbers.peak)
+        with span("network"):
+            library.chain(layers, source, result, rows=rows, scale=network.scale, grid=grid, peak=numbers.peak)
 
     return work
 

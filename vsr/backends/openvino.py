@@ -11,6 +11,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,8 @@ from torch import Tensor, nn
 from vsr.backends.base import Job, Numbers, Plane, Program, Runner, usable_cores
 from vsr.backends.quiet import load_openvino
 from vsr.models.base import Network, SubpixelNetwork
+from vsr.models.interpolation import Interpolation
+from vsr.spans import tell
 
 Shape: TypeAlias = tuple[int, int, int, int]
 
@@ -159,8 +162,10 @@ class _OpenVINORunner:
         assert self.graphs.numbers is not None
         batch: Any = np.stack(planes, dtype=_input_type(self.graphs.numbers), casting="safe")[:, None]
         request, free = self.graphs.request(batch.shape)
+        name = "interpolation" if isinstance(self.graphs.network, Interpolation) else "network"
+        since = perf_counter()
         request.start_async([batch], share_inputs=True)
-        return _Request(request, batch, free)
+        return _Request(request, batch, free, name, since)
 
 
 @dataclass(slots=True)
@@ -170,11 +175,14 @@ class _Request:
     request: Any
     batch: Any
     free: list[Any]
+    name: str
+    since: float
     planes: list[Plane] | None = None
 
     def result(self) -> list[Plane]:
         if self.planes is None:
             self.request.wait()
+            tell(self.name, self.since, "OpenVINO")
             self.planes = list(np.array(self.request.get_output_tensor(0).data)[:, 0])
             self.free.append(self.request)
             self.request = self.batch = None

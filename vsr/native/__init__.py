@@ -9,6 +9,7 @@ import ctypes
 import logging
 from functools import cache
 from pathlib import Path
+from time import process_time
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +17,10 @@ import numpy.typing as npt
 
 log = logging.getLogger(__name__)
 
-_ABI_VERSION: Final = 1
+_ABI_VERSION: Final = 2
 _NO_MEMORY: Final = -1
+_MULTIPLICATIONS: Final = 1024
+_PEAK_ROUNDS: Final = 2_000_000
 _ENDINGS = (".so", ".pyd", ".dylib")
 
 
@@ -55,12 +58,21 @@ class Library:
             raise OSError(f"{path.name} is of another version; install the package again")
         self.has_chain = bool(self._library.vsr_has_chain())
         plane = ctypes.POINTER(_Plane)
+        self._library.vsr_multiply.argtypes = [ctypes.c_int64]
         self._library.vsr_chain.argtypes = [
             ctypes.POINTER(Layer), ctypes.c_int, ctypes.c_int, ctypes.c_float, ctypes.c_float, plane
         ]  # fmt: skip
         self._library.vsr_interpolate.argtypes = [
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, plane
         ]  # fmt: skip
+
+    def peak_macs_per_second(self) -> float:
+        """What one core of this processor could do at best in 8-bit integers; takes a second. 0 without the chain."""
+        if not self.has_chain:
+            return 0.0
+        begun = process_time()
+        _check(self._library.vsr_multiply(_PEAK_ROUNDS))
+        return _PEAK_ROUNDS * _MULTIPLICATIONS / (process_time() - begun)
 
     def chain(
         self,

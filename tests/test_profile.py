@@ -1,0 +1,83 @@
+"""What every thread did when: sums, a trace that viewers take, and a picture."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from stubs import StubSource, frame
+
+from streams.errors import SinkError
+from streams.pipeline import Pipeline
+from streams.sinks import NullSink
+from vsr import Upscaler
+from vsr.app import profile as module
+from vsr.app.enhancer import UpscalerEnhancer
+from vsr.app.profile import Profile, check_profile
+from vsr.errors import ConfigError
+from vsr.spans import span
+
+
+def collected() -> Profile:
+    profile = Profile()
+    profile("decode", 1.0, 1.25)
+    profile("network", 1.1, 1.2, "OpenVINO")
+    thread = threading.Thread(target=profile, args=("encode", 1.25, 1.5), name="writer")
+    thread.start()
+    thread.join()
+    profile("decode", 1.5, 1.75)
+    return profile
+
+
+def test_sums() -> None:
+    assert collected().seconds == pytest.approx({"decode": 0.5, "network": 0.1, "encode": 0.25})
+
+
+def test_the_trace_has_a_lane_for_each_thread() -> None:
+    events = collected().trace()["traceEvents"]
+    lanes = {event["args"]["name"]: event["tid"] for event in events if event["ph"] == "M"}
+    assert set(lanes) == {"MainThread", "OpenVINO", "writer"}
+    work = [(event["name"], event["tid"], event["dur"]) for event in events if event["ph"] == "X"]
+    assert ("encode", lanes["writer"], pytest.approx(250_000)) in work
+    assert ("network", lanes["OpenVINO"], pytest.approx(100_000)) in work
+    assert len(work) == 4
+
+
+def test_what_is_too_much_is_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_SPANS", 2)
+    profile = collected()
+    assert profile.dropped_spans == 2
+    assert profile.seconds["decode"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("device", ["auto", "openvino"])
+def test_a_run_tells_of_every_stage_and_of_the_network(device: str) -> None:
+    profile = Profile()
+    upscaler = Upscaler("bicubic", scale=2, device=device)
+    source = StubSource([frame(pts) for pts in range(5)])
+    with profile.collecting():
+        Pipeline(source, UpscalerEnhancer(upscaler), NullSink(), observer=profile).run()
+    assert {"decode", "enhance", "encode", "interpolation"} <= set(profile.seconds)
+    before = profile.seconds
+    Upscaler("bicubic", scale=2).luma(np.zeros((8, 8), np.uint8))
+    with span("network"):
+        pass
+    assert profile.seconds == before
+
+
+def test_files(tmp_path: Path) -> None:
+    profile = collected()
+    profile.write(tmp_path / "trace.json")
+    assert json.loads((tmp_path / "trace.json").read_text()) == profile.trace()
+    profile.write(tmp_path / "trace.svg")
+    drawing = ElementTree.fromstring((tmp_path / "trace.svg").read_text())
+    titles = [each.text for each in drawing.iter("{http://www.w3.org/2000/svg}title")]
+    assert set(titles) == {"decode", "network", "encode"}
+    with pytest.raises(SinkError, match="no folder"):
+        check_profile(tmp_path / "none" / "trace.json")
+    with pytest.raises(ConfigError, match=r"allowed are \.json .* and \.svg"):
+        check_profile(tmp_path / "trace.txt")
