@@ -1,6 +1,6 @@
-"""Servers by others, as processes: GStreamer's for RTSP, nginx's for RTMP. Tests are skipped where they are not installed.
+"""Servers by others, as processes: GStreamer's for RTSP, nginx's for RTMP.
 
-What they have installed is Debian's; each says in its reason how it is had.
+Tests are skipped where they are not installed, and their reason says how they are had on Debian.
 """
 
 from __future__ import annotations

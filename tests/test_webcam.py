@@ -136,12 +136,13 @@ class Driver:
     Attributes:
         film: what it gives in place of the pattern.
         only_size: what it sets whatever one wants.
+        raw_rate: of uncoded pictures, whatever one wants.
         packets: where in memory the driver put what it gave.
     """
 
     def __init__(self) -> None:
         self.film: io.BytesIO | None = None
-        self.only_size = ""
+        self.only_size, self.raw_rate = "", 30
         self.packets: list[range] = []
         self.ready, self.feed = os.pipe()
         self.opened: list[dict[str, str]] = []
@@ -151,11 +152,13 @@ class Driver:
 
     def open(self, path: str, *, format: str, options: dict[str, str], timeout: object) -> object:  # noqa: A002
         self.opened.append(options)
-        if self.refuse:
-            number = self.refuse.pop(0)
+        number = self.refuse.pop(0) if self.refuse else 0
+        if number:
             raise OSError(number, os.strerror(number))
         size = self.only_size or options.get("video_size", "64x48")
-        container = self._open(self.film or f"testsrc2=size={size}:rate=30", format=None if self.film else "lavfi")
+        rate = options.get("framerate", "30") if "input_format" in options else self.raw_rate
+        film = self.film or f"testsrc2=size={size}:rate={rate}"
+        container = self._open(film, format=None if self.film else "lavfi")
         return SimpleNamespace(
             streams=container.streams, close=container.close, demux=lambda stream: self._demux(container, stream)
         )
@@ -227,6 +230,21 @@ def test_another_size_than_the_wanted_one_is_not_taken(driver: Driver) -> None:
     assert len(driver.opened) == 2, "it might have had it in the other encoding"
     with opened(size="320x240") as source:
         assert (source.info.width, source.info.height) == (320, 240)
+
+
+def test_the_encoding_that_comes_at_the_wanted_rate(driver: Driver) -> None:
+    driver.raw_rate = 5
+    with opened(size="1280x720", rate=15) as source:
+        assert source.info.rate == 15
+    assert [options.get("input_format") for options in driver.opened] == [None, "mjpeg"]
+
+
+def test_else_the_one_that_comes_nearest(driver: Driver) -> None:
+    driver.raw_rate = 5
+    driver.refuse = [0, errno.EINVAL]
+    with opened(size="1280x720", rate=15) as source:
+        assert source.info.rate == 5
+    assert [options.get("input_format") for options in driver.opened] == [None, "mjpeg", None]
 
 
 def test_unplugged_and_plugged_in_again(driver: Driver) -> None:

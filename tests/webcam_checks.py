@@ -1,7 +1,8 @@
 """What a camera does, on real drivers: run in a virtual machine by ``webcam_vm.sh``, never by a plain ``pytest``.
 
 The machine has vivid's cameras: ``/dev/video0`` to ``/dev/video2``, and ``/dev/video3``, which shows pictures and gives
-none. As it is emulated, everything takes ten times as long as on a computer.
+none; and one that is plugged in by USB, see ``usb_camera.py``. As it is emulated, everything takes ten times as long as
+on a computer.
 """
 
 from __future__ import annotations
@@ -12,24 +13,29 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
+import av
+import media
+import numpy as np
 import pytest
 
 from streams.errors import AccessDeniedError, SourceError, SourceLostError, SourceNotFoundError
 from streams.frame import Frame
 from streams.sources import WebcamSource
 from streams.sources.backoff import Backoff
+from streams.sources.devices import list_devices
+from tests import usb_camera
 from tests.live_checks import is_marked, nothing_left, rises, take
+from tests.usb_camera import UsbCamera
 
 SOON = Backoff(first_seconds=0.1, longest_seconds=0.5)
 NOBODY = 65534
-VIVID = Path("/sys/bus/platform/drivers/vivid")
 
 
 def opened(url: str = "webcam:0", **options: Any) -> WebcamSource:
@@ -52,14 +58,19 @@ def until(frames: Iterator[Frame], wanted: Callable[[Frame], object]) -> list[Fr
     pytest.fail(f"none of {len(seen)} frames was the wanted one")
 
 
-@contextmanager
-def unplugged(device: int) -> Iterator[None]:
-    """While the driver has let go of a camera."""
-    (VIVID / "unbind").write_text(f"vivid.{device}")
-    try:
-        yield
-    finally:
-        (VIVID / "bind").write_text(f"vivid.{device}")
+def plane_of(picture: av.VideoFrame) -> np.ndarray:
+    plane = picture.planes[0]
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : picture.width].astype(int)
+
+
+@pytest.fixture
+def usb() -> Iterator[UsbCamera]:
+    with UsbCamera() as camera:
+        deadline = time.monotonic() + 60
+        while camera.node is None or not camera.node.exists():
+            assert time.monotonic() < deadline, "the kernel does not find the camera"
+            time.sleep(0.1)
+        yield camera
 
 
 def test_the_command_lists_what_can_be_opened() -> None:
@@ -79,9 +90,9 @@ def test_pictures_come_as_the_camera_stands() -> None:
         assert rises(frames)
         assert all(frame.arrived is not None for frame in frames)
         assert {(frame.width, frame.height, frame.format) for frame in frames} == {(640, 360, source.info.format)}
-        # Colour bars: white at the left, blue at the right.
-        luma = frames[-1].planes[0]
-        assert luma[200, 20] > 150 > 60 > luma[200, 540]
+    # They are there although the camera is closed. Colour bars: white at the left, blue at the right.
+    luma = frames[-1].planes[0]
+    assert luma[200, 20] > 150 > 60 > luma[200, 540]
 
 
 @pytest.mark.parametrize(("size", "rate"), [((320, 180), 10), ((640, 480), 5), ((1280, 720), 5)])
@@ -91,7 +102,7 @@ def test_size_and_rate_as_wished(size: tuple[int, int], rate: int) -> None:
         frames = take(iter(source), 8)
         steps = [float(later.seconds - earlier.seconds) for earlier, later in itertools.pairwise(frames)]
         # An emulated camera leaves pictures out, and makes none up.
-        assert median(steps) > 0.9 / rate
+        assert fmean(steps) > 0.7 / rate
 
 
 @pytest.mark.parametrize("wish", ["size=640x480&encoding=mjpeg", "size=500x500", "size=16x16&rate=5"])
@@ -173,21 +184,62 @@ def test_unplugged_and_plugged_in_again() -> None:
         assert "unplugged" in (source.status.last_error or "")
 
 
-def test_away_for_a_while() -> None:
-    with opened("webcam:2?size=320x180") as source:
+@pytest.mark.parametrize(
+    ("wish", "codec"),
+    [
+        ("", "rawvideo"),
+        ("?size=320x240&rate=15", "rawvideo"),
+        ("?size=320x240&encoding=mjpeg", "mjpeg"),
+        ("?size=1280x720&rate=15", "mjpeg"),
+        ("?size=1280x720&encoding=raw", "rawvideo"),
+    ],
+)
+def test_usb_sends_compressed_pictures_where_raw_ones_would_be_slow(usb: UsbCamera, wish: str, codec: str) -> None:
+    with nothing_left(), opened(f"{usb.node}{wish}") as source:
+        assert source.info.codec == codec
+        if "size" in wish:
+            assert f"size={source.info.width}x{source.info.height}" in wish
+        frames = take(iter(source), 5)
+        assert rises(frames)
+        # The pattern grows brighter to the right and moves, whatever carries it.
+        sent = [plane_of(picture) for picture in media.pattern(4, source.info.width, source.info.height)]
+        if source.info.format.range == "full":
+            sent = [(plane - 16) * (255 / 219) for plane in sent]
+        assert min(np.abs(frames[-1].planes[0].astype(int) - each).mean() for each in sent) < 4
+
+
+def test_usb_unplugged_and_plugged_in_again(usb: UsbCamera) -> None:
+    with opened(f"{usb.node}?size=320x240") as source:
         frames = iter(source)
         take(frames, 3)
-        with unplugged(2):
-            away = threading.Timer(0, lambda: None)
-            away.start()
-            away.join()
-        assert rises(until(frames, is_marked))
+        usb.unplug()
+        threading.Timer(4.0, usb.plug).start()
+        seen = until(frames, is_marked)
+        assert rises([*seen, *take(frames, 2)])
         assert source.status.reconnects == 1
 
 
-def test_away_for_good() -> None:
-    with opened("webcam:2?size=320x180", max_retries=2) as source:
+def test_usb_unplugged_for_good(usb: UsbCamera) -> None:
+    with opened(f"{usb.node}?size=320x240", max_retries=2) as source:
+        frames = iter(source)
+        kept = take(frames, 3)
+        usb.unplug()
+        with pytest.raises(SourceLostError, match=r"no such camera.*gave up after 2 tries"):
+            list(frames)
+        assert [int(frame.planes[0].max()) for frame in kept], "what it gave is still there"
+    assert usb.node is None
+
+
+def test_usb_sends_nothing_any_more(usb: UsbCamera) -> None:
+    with opened(f"{usb.node}?size=320x240", stall_timeout_seconds=5) as source:
         frames = iter(source)
         take(frames, 3)
-        with unplugged(2), pytest.raises(SourceLostError, match=r"no such camera.*gave up after 2 tries"):
-            list(frames)
+        usb.frozen = True
+        threading.Timer(8.0, setattr, (usb, "frozen", False)).start()
+        assert rises(until(frames, lambda frame: frame.discontinuity and source.status.reconnects))
+        assert source.status.stalls >= 1
+
+
+def test_usb_is_listed_once(usb: UsbCamera) -> None:
+    # It has a second node, for metadata.
+    assert [device.path for device in list_devices() if usb_camera.NAME in device.name] == [str(usb.node)]

@@ -35,6 +35,7 @@ _USB2_BYTES_PER_SECOND = 35_000_000
 """What a USB 2 camera can send; above it uncompressed pictures come a few per second, and MJPEG at the full rate."""
 _RAW_BYTES_PER_SAMPLE = 2
 _USUAL_RATE = 30
+_NEARLY = Fraction(9, 10)
 _ADDRESS = re.compile(r"(?:webcam(?::(?P<camera>[^?]*))?|(?P<path>/dev/video\d+))(?:\?(?P<query>.*))?", re.DOTALL)
 
 
@@ -117,7 +118,7 @@ class WebcamSource(LiveSource):
 
     Args:
         url: as :func:`parse_camera` reads it.
-        size, rate, encoding: likewise.
+        size, rate, encoding: likewise. Where the camera does not have the rate, its nearest is taken.
         options: of :class:`streams.sources.status.Patience` and of ``LiveSource``.
 
     Raises:
@@ -225,14 +226,28 @@ class WebcamSession:
 
 
 def _open(camera: Camera) -> InputContainer:
+    """The camera in the first encoding that comes at the wanted rate, else in the one that comes nearest."""
+    attempts, slower = camera.attempts(), dict[Fraction, Mapping[str, str]]()
     failure: SourceError | None = None
-    for options in camera.attempts():
+    for options in attempts:
         try:
-            return _attempt(camera, options)
+            container = _attempt(camera, options)
         except SourceError as error:
             failure = error
             if getattr(error.__cause__, "errno", None) not in {errno.EINVAL, errno.ENOTTY, errno.EIO, None}:
                 break
+            continue
+        rate = nominal_rate(container.streams.video[0])
+        if not camera.rate or not rate or rate >= camera.rate * _NEARLY:
+            return container
+        # As with the size, a driver sets the nearest rate and says nothing.
+        log.info("%s: %s gives %.4g pictures a second, wanted are %.4g", camera.path, dict(options), rate, camera.rate)
+        if len(attempts) == 1:
+            return container
+        container.close()
+        slower.setdefault(rate, options)
+    if slower:
+        return _attempt(camera, slower[max(slower)])
     assert failure is not None
     raise failure
 
