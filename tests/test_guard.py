@@ -96,7 +96,8 @@ def test_the_policy_names_no_other_server() -> None:
         assert set(sources.split()) <= allowed | (scripts if name in ("script-src", "style-src") else set()), name
     assert policy["default-src"] == "'self'"
     assert policy["object-src"] == "'none'"
-    assert "data:" not in policy["script-src"] + policy["worker-src"]
+    assert policy["worker-src"] == policy["connect-src"] == "'self'"
+    assert ":" not in policy["script-src"]
 
 
 def test_without_credentials_everybody_here_is_let_in(client: TestClient) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("vsr", "streams")
-VIDEO = frozenset({"streams", "av", "cv2", "gradio"})
-PIXELS = frozenset({"vsr", "torch", "openvino"})
+WEB = frozenset({"gradio", "fastapi", "starlette", "uvicorn", "websockets"})
+VIDEO = frozenset({"streams", "av", "cv2"}) | WEB
+PIXELS = frozenset({"vsr", "torch", "openvino"}) | WEB
 
 
 def module_name(path: Path) -> str:

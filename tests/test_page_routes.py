@@ -531,6 +531,12 @@ def test_mjpeg_ends_with_the_stage(studio: StubStudio) -> None:
     run_with(studio, scenario)
 
 
+def test_the_head_of_mjpeg_has_an_end(client: TestClient) -> None:
+    answer = client.head("/live.mjpeg")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("multipart/x-mixed-replace")
+
+
 @pytest.mark.parametrize("width", ["wide", "", "nan", "inf", "9" * 400])
 def test_mjpeg_refuses_a_width_that_is_none(client: TestClient, width: str) -> None:
     answer = client.get("/live.mjpeg", params={"width": width})

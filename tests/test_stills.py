@@ -75,6 +75,7 @@ def test_colours_of_every_layout(subsampling: str, bit_depth: int) -> None:
 def test_an_unstated_matrix_is_what_players_assume(height: int, matrix: int) -> None:
     frame = coloured((200, 120, 40), PixelFormat(), width=64, height=height, matrix=matrix)
     assert_colour(whole(frame), (200, 120, 40))
+    assert_colour(StillMaker().crop(frame, Look(), Box(left=0, top=0, width=32, height=32)), (200, 120, 40))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import struct
 from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic, time
@@ -16,6 +17,11 @@ from vsr.app.page.darkroom import Kind
 from vsr.app.page.messages import MessageError, Ping, Shown, View, parse_message
 from vsr.app.page.stage import Pair, Shot, Stage, Viewer
 from vsr.app.page.stills import Still, shown_size
+
+log = logging.getLogger(__name__)
+
+GONE = (WebSocketDisconnect, RuntimeError, OSError)
+"""The ways in which Starlette and its servers say that there is nobody to send to any more."""
 
 _MOST_UNSHOWN = 2
 _STATE_SECONDS = 0.5
@@ -51,9 +57,8 @@ class Conversation:
             await first_of(self._listen(), self._show())
             if self._stage.closed:
                 await self._websocket.close(_GOING_AWAY)
-        # Whoever has gone cannot be told; Starlette says so in three ways.
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            return
+        except GONE as error:
+            log.debug("a viewer has gone: %r", error)
 
     async def _listen(self) -> None:
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":

@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from streams.errors import StreamError
 from streams.sources.pushed import PushedSource
-from vsr.app.page.conversation import Conversation, first_of
+from vsr.app.page.conversation import GONE, Conversation, first_of
 from vsr.app.page.messages import WIDEST, MessageError, camera_size, clamped_width
 from vsr.app.page.stage import Pair, Shot, Stage
 from vsr.errors import VsrError
@@ -62,6 +62,7 @@ def live_routes(studio: LiveStudio, *, assets: Path = ASSETS) -> list[BaseRoute]
     ``/assets/NAME``        the browser's side of this; other names are left to Gradio
     ======================  ============================================================================
     """
+
     async def live(websocket: WebSocket) -> None:
         await websocket.accept()
         if studio.stage.viewers >= _MOST_VIEWERS:
@@ -72,7 +73,7 @@ def live_routes(studio: LiveStudio, *, assets: Path = ASSETS) -> list[BaseRoute]
 
     async def camera(websocket: WebSocket) -> None:
         await websocket.accept()
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, OSError):
+        with contextlib.suppress(*GONE):
             await _take_camera(websocket, studio)
 
     async def state(request: Request) -> Response:
@@ -87,7 +88,9 @@ def live_routes(studio: LiveStudio, *, assets: Path = ASSETS) -> list[BaseRoute]
         )
 
     async def mjpeg(request: Request) -> Response:
-        return _mjpeg(studio.stage, request.query_params.get("width"))
+        answer = _mjpeg(studio.stage, request.query_params.get("width"))
+        # Who asks for the head alone would wait for its end for ever.
+        return Response(media_type=answer.media_type) if request.method == "HEAD" else answer
 
     return [
         WebSocketRoute("/live/ws", live),

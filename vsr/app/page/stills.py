@@ -124,7 +124,9 @@ class StillMaker:
 
     def crop(self, frame: Frame, look: Look, box: Box) -> Still:
         """Some of its samples, each as one pixel, turned as the picture is, with the colour of each."""
-        picture, form = _picture(_cut(frame, box))
+        # Before it is cut: what players assume goes by the lines of the whole picture.
+        whole = replace(frame, format=stated(frame.format, lines=frame.height))
+        picture, form = _picture(_cut(whole, box))
         pixels = self._convert(picture, form, _EXACT)
         return _encode(pixels, look, quality=_LOUPE_QUALITY, chroma=_CHROMA_444)
 
