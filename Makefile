@@ -8,7 +8,7 @@ BENCH  := $(VENV)/.bench-ready
 PAGE   := $(VENV)/.page-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-page lint format bench upscale weights clean
+.PHONY: help setup demo test test-page test-peers test-webcam lint format bench upscale weights clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,12 @@ test-page: $(PAGE) ## Run the tests of the preview page in Chromium
 	    command -v "$$name" >/dev/null && exit 0; \
 	done; echo 'found no Chromium; try: apt-get install chromium, or VSR_CHROMIUM=/path/to/it' >&2; exit 2
 	$(BIN)/python -m pytest tests/page $(ARGS)
+
+test-peers: $(READY) ## Run the tests with servers by others: GStreamer for RTSP, nginx for RTMP
+	VSR_PEERS=required $(BIN)/python -m pytest tests/test_rtsp_peer.py tests/test_rtmp_peer.py $(ARGS)
+
+test-webcam: $(READY) ## Check the webcam in a virtual machine that has cameras
+	PYTHON=$(BIN)/python tests/webcam_vm.sh $(ARGS)
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Servers by others, as processes: GStreamer's for RTSP, nginx's for RTMP.
 
-Tests are skipped where they are not installed, and their reason says how they are had on Debian.
+Tests are skipped where they are not installed, and their reason says how they are had on Debian. With
+``VSR_PEERS=required`` they fail there.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 import pytest
 
@@ -48,6 +49,13 @@ rtmp {{
     }}
 }}
 """
+
+
+def absent(reason: str) -> NoReturn:
+    """End the test for want of a server."""
+    if os.environ.get("VSR_PEERS") == "required":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 class _Server:
@@ -95,7 +103,7 @@ class GstServer(_Server):
 
     def start(self) -> None:
         if not _SYSTEM_PYTHON.exists():
-            pytest.skip(f"no {_SYSTEM_PYTHON}, for which GStreamer's RTSP server would be")
+            absent(f"no {_SYSTEM_PYTHON}, for which GStreamer's RTSP server would be")
         script = Path(__file__).with_name("gst_server.py")
         self._process = subprocess.Popen(
             [_SYSTEM_PYTHON, "-P", "-I", script, str(self.folder), str(self.port), NAME, PASSWORD],
@@ -110,7 +118,7 @@ class GstServer(_Server):
         if not facts or "missing" in facts:
             self.kill()
             assert facts, "GStreamer's RTSP server ended, and should not"
-            pytest.skip(f"no RTSP server of GStreamer's ({facts['missing']}); try: apt-get install {GST_PACKAGES}")
+            absent(f"no RTSP server of GStreamer's ({facts['missing']}); try: apt-get install {GST_PACKAGES}")
         self.ports: dict[str, int] = facts
         self.port = facts["open"]
 
@@ -130,7 +138,7 @@ class NginxServer(_Server):
         program = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
         module = next((path for path in _RTMP_MODULES if path.exists()), None)
         if program is None or module is None:
-            pytest.skip(f"no nginx with RTMP; try: apt-get install --no-install-recommends {NGINX_PACKAGES}")
+            absent(f"no nginx with RTMP; try: apt-get install --no-install-recommends {NGINX_PACKAGES}")
         # It takes over an open socket that its environment names, so the port is never free for others in between.
         with socket.create_server(("127.0.0.1", self.port)) as listening:
             self.port = listening.getsockname()[1]
