@@ -14,7 +14,7 @@ import torch
 from fake_device import POISON, FakeDevice, FakeEvent, RaceError, always
 from torch import Tensor
 
-from vsr.backends.scheduler import KEPT, SLOTS, Flight, HostPool, Ring
+from vsr.backends.scheduler import SLOTS, Flight, HostPool, Ring
 
 SIZE = 8
 
@@ -162,14 +162,14 @@ def test_results_nobody_asks_for_do_no_harm() -> None:
 
 
 def test_what_a_caller_keeps_is_never_written_to() -> None:
-    device = FakeDevice()
-    ring = ring_on(device)
+    ring = Ring(FakeDevice(), doubled, size_in=SIZE, size_out=2 * SIZE, kept_bytes=9 * 2 * SIZE)
+    assert ring.kept == 2 * SLOTS + 9
     kept = []
-    for number in range(3 * KEPT):
+    for number in range(4 * ring.kept):
         flight, _lease = send(ring, number)
         kept.append(flight.result()[2:6].reshape(2, 2))
-    assert [int(view[1, 1]) - 1 for view in kept] == list(range(3 * KEPT))
-    assert ring.outputs.lent <= KEPT + 1
+    assert [int(view[1, 1]) - 1 for view in kept] == list(range(4 * ring.kept))
+    assert ring.outputs.lent == ring.kept
 
 
 def test_memory_is_lent_and_comes_back() -> None:

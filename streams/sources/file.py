@@ -108,6 +108,11 @@ class FileSource(Source):
         """Packets of the video that could not be decoded, so far."""
         return self._reader.skipped_packets
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU decodes."""
+        return bool(self._reader.stream.codec_context.is_hwaccel)
+
     def items(self) -> Iterator[Item]:
         """Frames, and packets of the other streams moved to the same clock, in the order of the file."""
         base, part, ended = self._reader.time_base, self._part, False
@@ -163,7 +168,7 @@ class FileSource(Source):
         return (first.pts is not None and self._seek(first.pts)) or self._from_the_top()
 
     def _first_in_software(self) -> av.VideoFrame | None:
-        if not self._reader.stream.codec_context.is_hwaccel:
+        if not self.on_gpu:
             return None
         log.warning("%s: the GPU decodes none of its pictures; decoding in software", self._path.name)
         self._reader.close()

@@ -64,8 +64,7 @@ def _write(bench: Bench, path: Path) -> None:
 
 def _decoded(clip: Path, way: HardwareDecoding) -> dict[str, Any]:
     with FileSource(clip, hwaccel=way) as source:
-        on_gpu = source._reader.stream.codec_context.is_hwaccel
-        begun = time.perf_counter()
+        on_gpu, begun = source.on_gpu, time.perf_counter()
         count = sum(1 for _ in source)
         seconds = time.perf_counter() - begun
     return rounded({"decoding alone": way, "on_gpu": on_gpu, "frames": count, "fps": count / seconds})

@@ -34,7 +34,7 @@ Prepare: TypeAlias = Callable[[Tensor, Tensor], Callable[[], None]]
 
 SLOTS = 3
 """Batches that have memory on the device at once: one for each stream."""
-KEPT = 24
+KEPT_BYTES = 1 << 30
 """Results in pinned memory that a caller may hold at once; further ones are copied, for pinned memory is scarce."""
 
 
@@ -146,11 +146,22 @@ class Ring:
         size_in: bytes of a batch.
         size_out: bytes of its result.
         slots: batches that have memory on the device at once.
+        kept_bytes: of results that may be in pinned memory at once, beside those under way.
     """
 
-    def __init__(self, device: Device, prepare: Prepare, *, size_in: int, size_out: int, slots: int = SLOTS) -> None:
+    def __init__(
+        self,
+        device: Device,
+        prepare: Prepare,
+        *,
+        size_in: int,
+        size_out: int,
+        slots: int = SLOTS,
+        kept_bytes: int = KEPT_BYTES,
+    ) -> None:
         self.device, self.prepare = device, prepare
         self.inputs, self.outputs = HostPool(device, size_in), HostPool(device, size_out)
+        self.kept = 2 * slots + kept_bytes // size_out
         self._up, self._compute, self._down = (device.stream(name) for name in ("up", "compute", "down"))
         self._slots = deque(_Slot(device.memory(size_in), device.memory(size_out)) for _ in range(slots))
 
@@ -212,4 +223,4 @@ class Flight:
         lease = self._lease
         self._ring.device.synchronize(lease.block.event)
         del self._lease
-        return lease.array if self._ring.outputs.lent <= KEPT else lease.array.copy()
+        return lease.array if self._ring.outputs.lent <= self._ring.kept else lease.array.copy()
