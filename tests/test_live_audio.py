@@ -33,6 +33,7 @@ from streams.sources.backoff import Backoff
 from streams.sources.base import SourceInfo
 from streams.sources.sound import Microphone
 from tests import written
+from tests.peers import NginxServer
 from tests.receivers import free_port
 from vsr.app.cli import main
 
@@ -90,13 +91,13 @@ def test_sound_that_is_not_wanted(server: RtspServer) -> None:
         assert packets_of(itertools.islice(source.items(), 10)) == []
 
 
-@pytest.mark.parametrize("event", ["restart", "jump"])
-def test_sound_moves_with_the_pictures(server: RtspServer, event: str) -> None:
+@pytest.mark.parametrize("jump", [None, 4000, -4000])
+def test_sound_moves_with_the_pictures(server: RtspServer, jump: int | None) -> None:
     with opened(server) as source:
         items = source.items()
         before = items_until(items, has_pairs(1))
-        if event == "jump":
-            server.jump(3600)
+        if jump is not None:
+            server.jump(jump)
         else:
             server.stop()
             server.start()
@@ -361,6 +362,32 @@ def test_a_peer_hears_what_is_sent(server: RtspServer, scheme: str) -> None:
         heard = list(got.queue)
     assert heard[0] == ("codecs", ["h264", "pcm_alaw" if scheme == "rtsp" else "aac"])
     assert in_step(heard[1:], count=2)
+
+
+def test_sound_goes_through_a_server_by_others_and_back(server: RtspServer, tmp_path: Path) -> None:
+    def send() -> None:
+        for item in source.items():
+            sink.write(item)
+
+    with NginxServer(tmp_path) as middle, opened(server) as source:
+        sink = detached(middle.url(), source)
+        sending = threading.Thread(target=send)
+        sending.start()
+        try:
+            with NetworkSource(middle.url(), wait=True) as back:
+                assert [stream.codec for stream in back.info.streams] == ["aac"]
+                with recording(tmp_path / "back.mp4", back.info) as file:
+                    for item in itertools.takewhile(lambda item: item_seconds(item) < 3, back.items()):
+                        file.write(item)
+        finally:
+            source.close()
+            sending.join()
+            sink.abort()
+    assert in_step(moments_in(tmp_path / "back.mp4"), count=2)
+
+
+def item_seconds(item: Item) -> float:
+    return float(item.seconds if isinstance(item, Frame) else item.payload.pts * item.payload.time_base)
 
 
 def moments_heard(got: Any) -> list[Any]:

@@ -95,7 +95,7 @@ class SoundAnchor:
     Sound of before the first picture has no place, nor has what lies more than a moment inside the sound before it. A
     gap stays a gap. Where sound and pictures disagree by more than the limit of the pictures, because the clock was set
     anew and only one of the two has come to that yet, the sound has no place; if that lasts, its clock is another one,
-    and it is held to the wall clock by itself until the next connection.
+    and it is placed beside the pictures that it comes with until the next connection.
 
     Args:
         pictures: their clock.
@@ -148,4 +148,5 @@ class SoundAnchor:
         if self._since is None:
             self._since = now
         elif now - self._since > _ASTRAY_SECONDS:
-            self._own, self._since = now - seconds, None
+            # What comes between two pictures belongs there, however late both are on a busy machine.
+            self._own, self._since = self._pictures.latest_seconds - seconds, None

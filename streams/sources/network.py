@@ -52,8 +52,12 @@ class _Kind:
 
 # A probe of five seconds, FFmpeg's default, is five seconds of delay at every connection.
 _SHORT_PROBE = {"probesize": "1000000", "analyzeduration": "1000000"}
-# The parameters of an RTSP stream come with its description.
-_RTSP = _Kind(protocols="rtp,udp,tcp,http,httpproxy", options={"probesize": "32", "max_delay": "200000"})
+# The parameters of an RTSP stream come with its description. Its times are counted on where their 32 bits are full; if
+# FFmpeg takes a step back for that once more, it moves pictures and sound by different times.
+_RTSP = _Kind(
+    protocols="rtp,udp,tcp,http,httpproxy",
+    options={"probesize": "32", "max_delay": "200000", "correct_ts_overflow": "0"},
+)
 _RTSPS = _Kind(protocols="rtp,srtp,udp,tcp,tls,crypto", options=_RTSP.options)
 _WEB = _Kind(protocols="http,https,tls,tcp,httpproxy,crypto,data", options=_SHORT_PROBE)
 _KINDS: Mapping[str, _Kind] = MappingProxyType(
