@@ -540,14 +540,15 @@ def test_an_error_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert (last["event"], last["exit_code"]) == ("error", 3)
 
 
-def test_ctrl_c_finishes_the_recording(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "terminal closed"])
+def test_a_signal_finishes_the_recording(tmp_path: Path, number: signal.Signals) -> None:
     target = tmp_path / "out.mkv"
     command = [sys.executable, "-m", "vsr", "live", PATTERN, "-o", str(target), "--model", "bicubic", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         try:
             assert isinstance(program.stdout, io.TextIOBase)
             assert json.loads(program.stdout.readline())["event"] == "status"
-            program.send_signal(signal.SIGINT)
+            program.send_signal(number)
             out, err = program.communicate()
         finally:
             # Where it hangs, the limit that every test has ends this one, and this the program.

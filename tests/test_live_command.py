@@ -10,6 +10,7 @@ import pytest
 
 from streams.sinks.base import SinkStatus
 from streams.sources import SyntheticSource
+from tests import media, written
 from vsr.app.cli import main
 from vsr.app.live import LiveOptions, LiveSession, LiveStatus
 from vsr.app.live_ends import check_targets, open_outputs
@@ -79,6 +80,7 @@ def test_if_the_only_output_fails_it_is_said_how_far_it_came(
         (["window", "window:"], "which is one output"),
         (["{}/link.mkv", "{}/b.mkv"], "which is one output"),
         (["{}/in.mkv"], "which is the input"),
+        (["null:", ""], "got an empty -o"),
     ],
 )
 def test_outputs_that_are_in_each_others_way_are_refused_before_anything_is_opened(
@@ -102,6 +104,22 @@ def test_the_command_refuses_them_too(tmp_path: Path, capsys: pytest.CaptureFixt
     assert live("-o", target, "-o", target, "--overwrite", "--duration", "1") == 2
     assert "b.mkv twice" in capsys.readouterr().err
     assert not target.exists()
+
+
+def test_a_length_of_segments_without_any_is_refused() -> None:
+    with pytest.raises(ConfigError, match="got --segment-time without"):
+        check_targets(["window", "udp://h:1"], source=PATTERN, segmented=True)
+    check_targets(["window", "hls:www"], source=PATTERN, segmented=True)
+
+
+def test_sound_is_left_out_where_it_is_not_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = media.write_clip(tmp_path / "clip.mkv", media.pattern(10, 64, 48), sound_seconds=0.4)
+    kinds = {}
+    for name, more in {"with": [], "without": ["--no-audio"]}.items():
+        target = tmp_path / f"{name}.mkv"
+        assert main(["live", str(clip), "--realtime", "-o", str(target), *CHEAP, *more]) == 0
+        kinds[name] = [stream["type"] for stream in written.read(target).streams]
+    assert kinds == {"with": ["video", "audio"], "without": ["video"]}
 
 
 # -------------------------------------------------------------------------------------------------------------- labels

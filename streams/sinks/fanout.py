@@ -108,16 +108,17 @@ class FanOut(Sink):
         """Close every sink that still works, each whatever becomes of the others.
 
         Raises:
-            SinkError: none of them could be finished; the first of their errors. All are logged.
+            SinkError: none of them could be finished; the first of their errors. The others are logged.
         """
         ending = self._end()
         for branch in ending:
             branch.close()
         errors = [branch.error for branch in ending if branch.error is not None]
         self._errors += [error for error in errors if isinstance(error, SinkError)]
-        for error in errors:
+        none_is_finished = bool(errors) and len(errors) == len(ending) and not self._may_be_empty
+        for error in errors[1:] if none_is_finished else errors:
             log.error("an output could not be finished: %s", redact(error))
-        if errors and len(errors) == len(ending) and not self._may_be_empty:
+        if none_is_finished:
             raise errors[0]
 
     def abort(self) -> None:
@@ -143,10 +144,10 @@ class FanOut(Sink):
     def _note_end(self, error: SinkError) -> None:
         self._errors.append(error)
         left = sum(branch.alive for branch in self._branches)
-        others = f"; the run goes on with {left} others" if left else ""
-        log.error("an output has ended: %s%s", redact(error), others)
         if not (left or self._may_be_empty):
             raise error
+        others = f"; the run goes on with {left} others" if left else ""
+        log.error("an output has ended: %s%s", redact(error), others)
 
 
 class _Branch:

@@ -78,6 +78,9 @@ def live(
             min=0, help="How often in a row to look for a lost source; for ever unless told.", rich_help_panel=_SOURCE
         ),
     ] = None,
+    no_audio: Annotated[
+        bool, typer.Option("--no-audio", help="Leave the sound of the source out.", rich_help_panel=_SOURCE)
+    ] = False,
     segment_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Record into parts of that length.", rich_help_panel=_OUTPUT)
     ] = None,
@@ -127,7 +130,7 @@ def live(
         "precision": precision,
         "threads": threads,
     }
-    read = {"realtime": realtime, "transport": transport, "max_retries": max_retries}
+    read = {"realtime": realtime, "transport": transport, "max_retries": max_retries, "audio": not no_audio}
     written: dict[str, Any] = {
         "targets": output or [],
         "segment_seconds": _positive("--segment-time", segment_time),
@@ -145,7 +148,10 @@ def live(
             duration_seconds=_positive("--duration", duration),
             metrics_port=metrics_port,
         )
-    except (Exception, KeyboardInterrupt) as error:
+    except KeyboardInterrupt as error:
+        code = console.fail(error)
+        console.give({"event": "error", "error": message_of(error), "exit_code": int(code)})
+    except Exception as error:
         console.give({"event": "error", "error": message_of(error), "exit_code": int(exit_code_of(error))})
         raise
     raise typer.Exit(code)
@@ -189,7 +195,7 @@ def _run(
     from vsr.app.live_ends import check_targets, open_live_source, open_outputs
     from vsr.app.prometheus import serve_metrics
 
-    check_targets(written["targets"], source=url)
+    check_targets(written["targets"], source=url, segmented=written["segment_seconds"] is not None)
     written["options"] = EncoderOptions(**encoder)
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
@@ -211,6 +217,9 @@ def _outcome(console: Console, session: LiveSession, *, duration_seconds: float 
     try:
         with shown(console) as on_status:
             return session.run(duration_seconds=duration_seconds, on_status=on_status)
+    except BrokenPipeError:
+        # Nobody listens any more, and so there is nobody to tell the end to.
+        raise
     except Exception as error:
         return error
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks to finish what can be finished, the second ends the program at once."""
+"""Ctrl-C, SIGTERM and a terminal that is closed: the first asks to finish, the second ends the program at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 @contextmanager

@@ -41,7 +41,12 @@ class Feed:
 
 
 def open_live_source(
-    url: str, *, realtime: bool = False, transport: str | None = None, max_retries: int | None = None
+    url: str,
+    *,
+    realtime: bool = False,
+    transport: str | None = None,
+    max_retries: int | None = None,
+    audio: bool = True,
 ) -> Source:
     """Open what a live run reads.
 
@@ -50,6 +55,7 @@ def open_live_source(
         realtime: play a file at its own pace, as if it were live.
         transport: ``"tcp"``, ``"udp"`` or ``"http"``, for RTSP.
         max_retries: how often in a row to look for a lost source; None: for ever.
+        audio: whether its sound is passed on.
 
     Raises:
         ConfigError: an option that this source does not have, or a file without ``realtime``.
@@ -66,7 +72,7 @@ def open_live_source(
         if not url.lower().startswith(_RECONNECTING):
             raise ConfigError(f"got --max-retries for {redact(url)}, which is not lost and found again; leave it out")
         options["max_retries"] = max_retries
-    source = open_source(url, realtime=realtime, **options)
+    source = open_source(url, realtime=realtime, audio=audio, **options)
     if source.info.live or realtime:
         return source
     source.close()
@@ -75,15 +81,25 @@ def open_live_source(
     )
 
 
-def check_targets(targets: Sequence[str], *, source: str) -> None:
+def check_targets(targets: Sequence[str], *, source: str, segmented: bool = False) -> None:
     """Look for outputs that would be in each other's way, before anything is opened.
 
+    Args:
+        targets: as :func:`streams.open_sink` takes them.
+        source: what is read.
+        segmented: whether a length of segments was asked for.
+
     Raises:
-        ConfigError: two of them are one file, address or window, or one is the file that is read.
+        ConfigError: two of them are one file, address or window, one is the file that is read, one is nothing, or none
+            has segments.
         SinkError: nothing here writes to addresses of such a scheme.
     """
+    if segmented and not any(map(_has_segments, targets)):
+        raise ConfigError("got --segment-time without a recording or an hls: folder to cut; leave it out, or give one")
     seen: dict[Path | str, str] = {}
     for target in targets:
+        if not target:
+            raise ConfigError("got an empty -o; give a file, hls:FOLDER, an address or window, or leave it out")
         place = place_of(_spelt_out(target))
         if place in seen:
             other = seen[place]
@@ -121,7 +137,7 @@ def open_outputs(
     try:
         for target in map(_spelt_out, targets):
             more: dict[str, Any] = {}
-            if segment_seconds is not None and not target.lower().startswith(_WITHOUT_SEGMENTS):
+            if segment_seconds is not None and _has_segments(target):
                 more["segment_seconds"] = segment_seconds
             if target.startswith("window:"):
                 more["on_quit"] = feed.on_quit
@@ -131,6 +147,10 @@ def open_outputs(
             sink.abort()
         raise
     return FanOut(sinks)
+
+
+def _has_segments(target: str) -> bool:
+    return not _spelt_out(target).lower().startswith(_WITHOUT_SEGMENTS)
 
 
 def _spelt_out(target: str) -> str:
