@@ -56,7 +56,7 @@ PUBLIC int vsr_abi_version(void) { return ABI_VERSION; }
 static int least(int a, int b) { return a < b ? a : b; }
 static int most(int a, int b) { return a > b ? a : b; }
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__x86_64__) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 11))
 #define HAS_CHAIN 1
 #include <immintrin.h>
 
@@ -354,7 +354,8 @@ PUBLIC int vsr_multiply(int64_t rounds) {
 /* To the nearest whole number, halves to the even one, for what is not negative: the sum has no bits left for less. */
 static inline float rounded(float value) { return (value + 8388608.0f) - 8388608.0f; }
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+/* One version for each generation of processors, chosen when the library is loaded; the GNU C library can do that. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__GLIBC__)
 #define FASTEST __attribute__((optimize("O3"), target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define FASTEST
