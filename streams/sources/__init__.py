@@ -78,7 +78,7 @@ def open_source(
             ``rtsp``, ``rtsps``, ``rtmp``, ``rtmps``, ``http``, ``https``, ``udp`` or ``tcp``.
         realtime: give the frames of a file out at their own pace, as a live source does.
         loop: with ``realtime``, begin again at the end, for ever.
-        audio: whether the sound is given out; only what is live or at its own pace can be without.
+        audio: whether the sound of what is live, or is made so by ``realtime``, is given out; other files keep theirs.
         options: what the source takes: see :class:`FileSource`, :class:`NetworkSource` and :class:`WebcamSource`.
 
     Raises:
@@ -89,9 +89,6 @@ def open_source(
     source = _open(url, **options)
     if realtime and not source.info.live:
         return PacedSource(source, audio=audio, reopen=(lambda: _open(url, **options)) if loop else None)
-    if not audio and any(stream.kind == "audio" for stream in source.info.streams):
-        source.close()
-        raise SourceError(f"got audio=False for {redact(url)}, which is a file; allowed is that with realtime")
     return source
 
 
