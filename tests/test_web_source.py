@@ -152,9 +152,11 @@ def test_the_end_of_a_tcp_stream_is_a_disconnect(no_leaks: None, transport_strea
 
 def test_datagrams_that_stop_and_come_again(no_leaks: None, transport_stream: bytes) -> None:
     sending, ended = threading.Event(), threading.Event()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    # Held throughout, so that nobody else gets the port; datagrams go to who was bound last, which is FFmpeg.
+    held = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port = held.getsockname()[1]
 
     def send() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -169,7 +171,7 @@ def test_datagrams_that_stop_and_come_again(no_leaks: None, transport_stream: by
     sending.set()
     patience = {"stall_timeout_seconds": 0.5, "backoff": Backoff(first_seconds=0.02)}
     try:
-        with NetworkSource(f"udp://127.0.0.1:{port}", **patience) as source:
+        with NetworkSource(f"udp://127.0.0.1:{port}?reuse=1", **patience) as source:
             frames = source.items()
             take(frames, 3)
             sending.clear()
@@ -180,6 +182,7 @@ def test_datagrams_that_stop_and_come_again(no_leaks: None, transport_stream: by
         ended.set()
         sending.set()
         sender.join(PATIENCE_SECONDS)
+        held.close()
 
 
 def test_a_page_that_is_no_video(web: ThreadingHTTPServer, tmp_path: Path) -> None:
