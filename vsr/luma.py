@@ -6,15 +6,18 @@ That is ESPCN's real-time design: the eye resolves far less colour than light.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from vsr.backends import Choice, layer_bytes, make_backend
+from vsr.backends import Choice, for_chroma, layer_bytes, make_backend
 from vsr.backends.base import Backend, Job, Numbers, Planes, Runner
 from vsr.layout import Layout
 from vsr.models.base import Network
 from vsr.models.interpolation import Interpolation
 from vsr.reuse import Reuse, ReusingRunner
 from vsr.tiles import TiledRunner, tile_side
+
+# Sides of the tiles of which those at rest are not computed again, in samples.
+_TILE, _SMALL_TILE = 96, 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,9 @@ class LumaPath:
         self._layer_bytes = layer_bytes(choice)
         # One request per picture keeps each core on a picture of its own; a GPU wants them all at once.
         self._together = choice.device.startswith("cuda")
-        # A float of sixteen bits does not hold ten bits of chroma, and the eye sees the steps in a sky.
-        half = choice.precision in ("bf16", "fp16")
-        exact = replace(choice, precision="fp32")
-        self._chroma_backend = make_backend(exact, threads=threads, latency=latency) if half else self.backend
+        beside = for_chroma(choice)
+        same = beside == choice
+        self._chroma_backend = self.backend if same else make_backend(beside, threads=threads, latency=latency)
         # Runners hold compiled graphs: one for each meaning of numbers, and one for each siting of chroma.
         self._runners: dict[Numbers | tuple[Numbers, tuple[float, float]], Runner] = {}
         self._reuse = reuse
@@ -106,6 +108,7 @@ class LumaPath:
         if self._reuse is None:
             return tiled
         seen_whole = network.overlap == network.receptive_field
+        any_shape = getattr(tiled.runner, "any_shape", False)
         usable = seen_whole and (self._tiles_exact or self._reuse.threshold > 0)
         return ReusingRunner(
             tiled,
@@ -113,11 +116,14 @@ class LumaPath:
             scale=self.scale,
             margin=network.receptive_field if usable else None,
             reuse=self._reuse,
+            # Interpolation is so cheap that a tile costs more by being one than by its size.
+            kept=_SMALL_TILE if any_shape and not isinstance(network, Interpolation) else _TILE,
             lanes=lanes,
             together=self._together,
+            any_shape=any_shape,
         )
 
-    def _tiled(self, backend: Backend, network: Network, numbers: Numbers) -> Runner:
+    def _tiled(self, backend: Backend, network: Network, numbers: Numbers) -> TiledRunner:
         return TiledRunner(
             backend.runner(network, numbers),
             scale=self.scale,

@@ -12,6 +12,7 @@ repeated as a whole are reused.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections.abc import Sequence
@@ -26,13 +27,10 @@ from vsr.tiles import Span, spans
 
 log = logging.getLogger(__name__)
 
-# What is kept of a tile, in samples: smaller ones pay for margins, larger ones are rarely at rest as a whole. And how
-# many times the margin it is at least.
-_KEPT, _KEPT_MARGINS = 96, 4
+# What is kept of a tile is at least so many times the margin.
+_KEPT_MARGINS = 4
 # Tiles, margins included, may add up to this share of a picture; more is dearer than the picture.
 _MOST = 0.6
-# Every so manieth row is compared first: where something moves it mostly shows there.
-_SPARSE = 16
 _LONGEST_REST = 8
 # Pictures that wait for one another's results; a caller who never asks for them must not hold the memory of all.
 _DEEPEST = 32
@@ -80,9 +78,34 @@ class _Tile:
         """What the result of this tile depends on."""
         return plane[self.down.start : self.down.stop, self.across.start : self.across.stop]
 
+    @property
+    def area(self) -> int:
+        """Samples that are run."""
+        return (self.down.stop - self.down.start) * (self.across.stop - self.across.start)
+
+    def beside(self, other: _Tile) -> bool:
+        """Whether this tile goes on where another one of the same row ends."""
+        return self.down == other.down and self.across.keep_start == other.across.keep_stop
+
+    def joined(self, last: _Tile) -> _Tile:
+        """One tile from this one to another of the same row."""
+        first, stop, keep_stop = self.across, last.across.stop, last.across.keep_stop
+        return _Tile(self.down, Span(first.start, stop, first.keep_start, keep_stop))
+
     def lay(self, result: Plane, on: Plane, *, scale: int) -> None:
         """Copy what is kept of a result to its place in a larger plane."""
         on[self.down.kept(scale), self.across.kept(scale)] = result[self.down.inner(scale), self.across.inner(scale)]
+
+
+def _joined(tiles: list[_Tile]) -> list[_Tile]:
+    """Those side by side as one, of tiles in reading order."""
+    result: list[_Tile] = []
+    for tile in tiles:
+        if result and tile.beside(result[-1]):
+            result[-1] = result[-1].joined(tile)
+        else:
+            result.append(tile)
+    return result
 
 
 class _Larger(Protocol):
@@ -185,8 +208,10 @@ class ReusingRunner:
         margin: receptive field of its network, in input samples; None where tiles of it cannot be relied on, so that
             only planes that are repeated as a whole are reused.
         reuse: what counts as unchanged.
+        kept: side of a tile without its margins, in samples: less follows changes more closely and pays more margins.
         lanes: sequences that take turns in what is handed in: 2 for U and V.
         together: run all tiles as one batch, in place of one by one on as many cores as there are.
+        any_shape: tiles side by side are run as one, for a new shape costs the runner nothing.
     """
 
     def __init__(
@@ -197,15 +222,17 @@ class ReusingRunner:
         scale: int,
         margin: int | None,
         reuse: Reuse,
+        kept: int = 96,
         lanes: int = 1,
         together: bool = False,
+        any_shape: bool = False,
     ) -> None:
-        self.runner, self.numbers, self.scale, self.margin = runner, numbers, scale, margin
-        self.threshold, self.together = reuse.steps(numbers), together
+        self.runner, self.numbers, self.scale = runner, numbers, scale
+        self.margin, self.kept = margin, kept
+        self.threshold, self.together, self.any_shape = reuse.steps(numbers), together, any_shape
         self._lanes = [_Lane() for _ in range(lanes)]
         self._shape: tuple[int, ...] = ()
-        self._tiles: list[_Tile] = []
-        self._most = 0
+        self._rows: list[list[_Tile]] = []
         self._trusted: dict[tuple[int, ...], bool] = {}
         self._moving = self._resting = 0
 
@@ -229,15 +256,14 @@ class ReusingRunner:
 
     def _cut(self, shape: tuple[int, ...]) -> None:
         self.reset()
-        self._shape, self._tiles, self._most = shape, [], 0
+        self._shape, self._rows = shape, []
         if self.margin is None or not self._trusted.get(shape, True):
             return
-        side = max(_KEPT, _KEPT_MARGINS * self.margin) + 2 * self.margin
+        side = max(self.kept, _KEPT_MARGINS * self.margin) + 2 * self.margin
         down, across = (spans(length, side, self.margin) for length in shape)
-        area = (down[0].stop - down[0].start) * (across[0].stop - across[0].start)
-        self._most = int(_MOST * shape[0] * shape[1] / area)
-        if self._most:
-            self._tiles = [_Tile(y, x) for y in down for x in across]
+        rows = [[_Tile(y, x) for x in across] for y in down]
+        if rows[0][0].area <= _MOST * shape[0] * shape[1]:
+            self._rows = rows
 
     def _picture(self, planes: Sequence[Plane], work: _Work) -> list[_Larger]:
         """One plane of each lane."""
@@ -269,18 +295,16 @@ class ReusingRunner:
         assert lane.seen is not None
         if lane.windows is None and np.array_equal(lane.seen, plane):
             return []
-        if not self._tiles:
-            return None
         changed: list[_Tile] = []
-        for tile in self._tiles:
-            if self._differs(tile.window(plane), lane.window(tile)):
-                changed.append(tile)
-                if len(changed) > self._most:
-                    return None
-        return changed
-
-    def _differs(self, a: Plane, b: Plane) -> bool:
-        return self._differ(a[::_SPARSE], b[::_SPARSE]) or self._differ(a, b)
+        for row in self._rows:
+            rows = slice(row[0].down.start, row[0].down.stop)
+            if lane.windows is None and np.array_equal(lane.seen[rows], plane[rows]):
+                continue
+            changed += (tile for tile in row if self._differ(tile.window(plane), lane.window(tile)))
+            if len(changed) > _MOST * len(row) * len(self._rows):
+                return None
+        area = sum(tile.area for tile in (_joined(changed) if self.any_shape else changed))
+        return changed if self._rows and area <= _MOST * plane.size else None
 
     def _differ(self, a: Plane, b: Plane) -> bool:
         if not self.threshold:
@@ -306,7 +330,8 @@ class ReusingRunner:
             return lane.made
         if lane.made.depth >= _DEEPEST:
             lane.made.result()
-        pieces = [(tile, work.piece(tile.window(plane))) for tile in tiles]
+        run = _joined(tiles) if self.any_shape else tiles
+        pieces = [(tile, work.piece(tile.window(plane))) for tile in run]
         lane.made = _Patched(lane.made, pieces, scale=self.scale)
         if self.threshold:
             # Compared with what each output was made of, not with the last picture, nothing drifts.
@@ -321,7 +346,7 @@ class ReusingRunner:
             self._trusted[self._shape] = bool(self.threshold) or self._prove()
             if not self._trusted[self._shape]:
                 log.info("tiles differ from the whole picture in the last bit here; only repeated pictures are reused")
-                self._tiles = []
+                self._rows = []
         return self._trusted[self._shape]
 
     def _prove(self) -> bool:
@@ -329,10 +354,19 @@ class ReusingRunner:
         noise: Plane = random.astype(np.uint8) if self.numbers.bit_depth == 8 else random.astype(np.uint16)
         # As many planes as usual, for each number of them may be a graph of its own.
         whole = self.runner.submit([noise] * len(self._lanes)).result()[0]
-        made = np.empty_like(whole)
-        for tile in self._tiles:
-            tile.lay(self.runner.submit([tile.window(noise)]).result()[0], made, scale=self.scale)
-        return np.array_equal(made, whole)
+        tiles = list(itertools.chain(*self._rows))
+        return all(np.array_equal(self._in_pieces(noise, run), whole) for run in self._runs(tiles))
+
+    def _in_pieces(self, plane: Plane, tiles: list[_Tile]) -> Plane:
+        rows, columns = plane.shape
+        made = np.zeros((rows * self.scale, columns * self.scale), plane.dtype)
+        for tile in tiles:
+            tile.lay(self.runner.submit([tile.window(plane)]).result()[0], made, scale=self.scale)
+        return made
+
+    def _runs(self, tiles: list[_Tile]) -> list[list[_Tile]]:
+        """The shapes that there may be: each tile alone and, where they are joined, as many as can be."""
+        return [tiles, _joined(tiles)] if self.any_shape else [tiles]
 
 
 @dataclass(frozen=True, slots=True)

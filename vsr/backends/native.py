@@ -89,6 +89,9 @@ def _convolutions(network: ECBSR) -> list[QuantConv2d]:
 
 
 class _NativeRunner:
+    any_shape = True
+    """Nothing is compiled for a shape."""
+
     def __init__(self, backend: NativeBackend, work: Work, scale: int) -> None:
         self.backend, self.work, self.scale = backend, work, scale
 
