@@ -59,6 +59,13 @@ def texture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("moving") / "moving.mp4"
+    write_clip(path, Clip(width=160, height=96, frames=48), crf=20, sound=False)
+    return path
+
+
+@pytest.fixture(scope="session")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Half a second of real pictures, with sound."""
     path = tmp_path_factory.mktemp("photographs") / "holiday <b>.mp4"
@@ -68,14 +75,14 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def address(
-    browser: Browser, camera: RtspServer, texture: Path, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser, camera: RtspServer, texture: Path, moving: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Where a page of some sources is served, for all tests: each ends what it began."""
     pytest.importorskip("gradio", reason="needs gradio: pip install -e '.[page]'")
     from vsr.app.page.server import gradio_at_home, open_page
     from vsr.app.page.studio import Studio
 
-    studio = Studio([str(texture), camera.url], recordings=tmp_path_factory.mktemp("recordings"))
+    studio = Studio([str(texture), str(moving), camera.url], recordings=tmp_path_factory.mktemp("recordings"))
     with gradio_at_home(), open_page(studio, host="127.0.0.1", port=0, max_upload_bytes=_UPLOAD_BYTES) as server:
         yield server.url
         studio.close()

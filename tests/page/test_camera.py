@@ -12,7 +12,7 @@ CAMERA = "This browser's camera"
 
 def test_pictures_go_to_the_server_and_come_back_larger(visit: Visit) -> None:
     viewer = visit(permissions=["camera"])
-    viewer.start(CAMERA, model="espcn")
+    viewer.start(CAMERA, model="bicubic")
     viewer.wait_for_change()
     state = viewer.state()
     width, height = state["input_size"]
@@ -34,7 +34,7 @@ def test_a_camera_that_is_not_allowed_is_explained(visit: Visit) -> None:
 def test_a_browser_without_camera_is_told(visit: Visit) -> None:
     viewer = visit(permissions=["camera"])
     viewer.page.evaluate(
-        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotFoundError'))"
+        "() => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotFoundError')); }"
     )
     viewer.choose("#vsr-source", CAMERA)
     viewer.press("#vsr-start")

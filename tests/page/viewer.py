@@ -97,10 +97,18 @@ class Viewer:
         answer = self._context.request.get(f"http://{self._host}/live/state").json()
         return dict(answer["state"])
 
+    def wait_for_viewers(self, count: int) -> None:
+        """Until the server knows of so many; one who left is noticed soon."""
+        for _ in range(50):
+            if self.state()["viewers"] == count:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"{self.state()['viewers']} viewers, not {count}")
+
     def leave(self) -> None:
         """End the run, if there is one, and close the page."""
         if not self.page.is_closed() and self.state()["phase"] not in {"idle", "failed"}:
-            self.page.locator("#vsr-stop").evaluate("button => button.click()")
+            self.page.locator("#vsr-end").evaluate("button => button.click()")
             self.page.wait_for_selector(".vsr-player:is([data-phase=idle], [data-phase=failed])", state="attached")
         self._context.close()
 

@@ -125,7 +125,9 @@ class _Controls:
         with gr.Row():
             self.record = gr.Button("Record", interactive=False, elem_id="vsr-record", min_width=100)
             self.stop = gr.Button("Stop", interactive=False, elem_id="vsr-stop", min_width=100)
+        # Pressed by the player alone: a button that is disabled, as Stop may be at that moment, cannot be.
         self.sync = gr.Button("Agree with the run", elem_id="vsr-sync")
+        self.end = gr.Button("End the run", elem_id="vsr-end")
         self.seen = gr.State("")
 
     def connect(self, page: gr.Blocks) -> None:
@@ -139,6 +141,7 @@ class _Controls:
         begun = self.start.click(self._start, asked, None, trigger_mode="once", **quiet)
         begun.success(None, [self.source, self.address], None, js=_BEGIN, api_visibility="private")
         self.stop.click(self._stop, None, None, **quiet)
+        self.end.click(self._stop, None, None, **quiet)
         self.record.click(self._record, None, None, trigger_mode="once", **quiet)
         everything = [self.seen, *choices, *buttons]
         page.load(self._agree, self.seen, everything, **quiet)
@@ -149,9 +152,13 @@ class _Controls:
         return gr.Dropdown(list(networks), value=_usual(networks, model))
 
     def _take(self, upload: str) -> gr.Dropdown:
-        name = Path(upload).name
-        key = f"upload:{_told(lambda: self._studio.add_upload(Path(upload)))}"
-        return gr.Dropdown([*_pairs(self._studio), (name, key)], value=key)
+        path = Path(upload)
+        try:
+            key = f"upload:{_told(lambda: self._studio.add_upload(path))}"
+        finally:
+            # It is still there where it was not taken.
+            path.unlink(missing_ok=True)
+        return gr.Dropdown([*_pairs(self._studio), (path.name, key)], value=key)
 
     def _start(self, source: str, address: str | None, model: str, scale: int, quality: str) -> None:
         wanted = (address or "").strip() or source

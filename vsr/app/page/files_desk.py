@@ -17,6 +17,7 @@ from PIL import Image
 
 from streams.errors import Cancelled, StreamError
 from streams.sources import FileSource
+from vsr.app.page.uploads import check_clip, ending_of
 from vsr.app.page.words import plain_words
 from vsr.app.still import to_rgb
 from vsr.errors import VsrError
@@ -91,7 +92,7 @@ class FilesDesk:
         """Take a clip over: the file is moved away from where it lies."""
         folder = Path(self._folder.name) / secrets.token_hex(8)
         folder.mkdir()
-        kept = folder / f"upload{upload.suffix.lower()}"
+        kept = folder / f"upload{ending_of(upload)}"
         shutil.move(upload, kept)
         job = FileJob(upload.name, model, scale, folder, kept)
         with self._lock:
@@ -152,6 +153,7 @@ def _run(job: FileJob) -> None:
     if job.stop.is_set():
         raise Cancelled("before its turn")
     job.phase = "running"
+    check_clip(job.upload)
 
     def watch(progress: Progress) -> None:
         job.progress = progress

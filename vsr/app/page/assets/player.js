@@ -248,7 +248,7 @@ async function begin(source) {
   } catch (error) {
     const words = error instanceof CameraError ? error.message : `The camera does not start: ${error.message}`;
     players.forEach((player) => player.fail(words));
-    document.querySelector("#vsr-stop")?.click();
+    document.querySelector("#vsr-end")?.click();
   }
   return undefined;
 }
