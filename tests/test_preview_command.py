@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import struct
@@ -13,8 +14,10 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from fractions import Fraction
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +119,16 @@ def test_pages_of_others_and_other_names_are_refused(page: tuple[Studio, PageSer
     assert get(f"{url}live/state", Origin="http://evil.example")[0] == 403
 
 
+def test_a_request_that_fails_is_a_line_in_the_log(
+    page: tuple[Studio, PageServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("ERROR"):
+        with suppress(HTTPException):
+            get(f"{page[1].url}gradio_api/queue/data?session_hash=nobody")
+        wait_for(lambda: "a request failed" in caplog.text)
+    assert "Traceback" not in caplog.text
+
+
 def test_with_credentials_nothing_is_served_without(tmp_path: Path) -> None:
     studio = Studio(recordings=tmp_path)
     credentials = Credentials("me:secret")
@@ -186,21 +199,25 @@ def test_sizes(text: str, size: int) -> None:
 
 def test_ctrl_c_ends_it_and_leaves_nothing_temporary(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "vsr", "preview", *NEEDS, "--recordings", str(tmp_path / "recordings")]
-    environment = {"TMPDIR": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as program:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with ExitStack() as stack:
+        program = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        )
         try:
             assert program.stdout is not None
             url = program.stdout.readline().split()[0]
             wait_for(lambda: state_of(url)["phase"] == "running")
             assert list(tmp_path.glob("vsr-*"))
+            # As every page of Gradio that is open.
+            page = stack.enter_context(urllib.request.urlopen(f"{url}gradio_api/heartbeat/page", timeout=20))
+            assert page.readline()
             program.send_signal(signal.SIGINT)
             _, err = program.communicate(timeout=60)
         finally:
             program.kill()
     assert program.returncode == 130
-    assert "Traceback" not in err
+    assert err.strip() == "vsr: finishing the file; once more to leave at once"
     assert list(tmp_path.glob("vsr-*")) == []
 
 

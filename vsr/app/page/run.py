@@ -101,7 +101,7 @@ class Run:
 
     @property
     def session(self) -> LiveSession | None:
-        """What works, as soon as it is ready; also after the end."""
+        """What works, from when it is ready to its end."""
         return self._session
 
     @property
@@ -153,6 +153,8 @@ class Run:
             self._set("failed", self._explain(error))
         finally:
             self._on_end()
+            # The networks may hold much, and nobody needs them until somebody starts again.
+            self._session = None
             self._ended.set()
             self._stage.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import socket
 import tempfile
@@ -14,6 +15,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from streams.redact import redact
 from vsr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,10 +25,13 @@ if TYPE_CHECKING:
     from vsr.app.page.routes import LiveStudio
     from vsr.app.page.studio import Studio
 
+log = logging.getLogger(__name__)
+
 DEFAULT_PORT = 7860
 
 _NEEDED = ("gradio", "uvicorn", "websockets")
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- to be told apart, not to be bound to
+_LOG_OF_UVICORN = logging.getLogger("uvicorn.error")
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 2
 _POLL_SECONDS = 0.05
@@ -188,6 +193,7 @@ class PageServer:
         Raises:
             ConfigError: it could not, and is closed; the log says why.
         """
+        _LOG_OF_UVICORN.addFilter(self._plain)
         self._thread.start()
         until = monotonic() + _START_SECONDS
         while not self.running:
@@ -202,6 +208,7 @@ class PageServer:
         if self._thread.ident is not None:
             self._thread.join()
         self._socket.close()
+        _LOG_OF_UVICORN.removeFilter(self._plain)
 
     def __enter__(self) -> Self:
         self.start()
@@ -214,6 +221,17 @@ class PageServer:
 
     def _work(self) -> None:
         self._server.run(sockets=[self._socket])
+
+    def _plain(self, record: logging.LogRecord) -> bool:
+        """Whether a line of uvicorn's log is worth being seen; the traceback is for who debugs."""
+        if self._server.should_exit and self._server.started:
+            # Gradio's pages never hang up by themselves, and each is told of with a traceback when the time is up.
+            return False
+        if record.exc_info and record.exc_info[1] is not None and not log.isEnabledFor(logging.DEBUG):
+            error = record.exc_info[1]
+            record.msg, record.args = f"a request failed: {type(error).__name__}: {redact(error)}", ()
+            record.exc_info = record.exc_text = None
+        return True
 
 
 def _bind(host: str, port: int) -> socket.socket:
