@@ -28,7 +28,7 @@ GST_PACKAGES = (
     "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
     "gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
 )
-NGINX_PACKAGES = "nginx-light libnginx-mod-rtmp"
+NGINX_PACKAGES = "nginx libnginx-mod-rtmp"
 _RTMP_MODULES = [
     Path(folder) / "ngx_rtmp_module.so" for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
 ]
