@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,24 @@ def test_sound_is_left_out_where_it_is_not_wanted(tmp_path: Path, capsys: pytest
         assert main(["live", str(clip), "--realtime", "-o", str(target), *CHEAP, *more]) == 0
         kinds[name] = [stream["type"] for stream in written.read(target).streams]
     assert kinds == {"with": ["video", "audio"], "without": ["video"]}
+
+
+def documented(heading: str) -> set[str]:
+    """The keys in the table behind a line of the page about JSON."""
+    page = (Path(__file__).parents[1] / "docs" / "live.md").read_text(encoding="utf-8")
+    table = page.split(heading, 1)[1].split("\n\n", 2)[1]
+    return set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+
+
+def test_every_key_of_the_json_is_documented(full: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    live("-o", tmp_path / "a.mkv", "--duration", "1.3", "--json")
+    status, *_, end = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    live("-o", full, "--overwrite", "--json")
+    broken = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert documented("In `status` and `end`") == status.keys() - {"event"}
+    assert documented("In each of `outputs`") == status["outputs"][0].keys()
+    assert documented("In `end`, besides") == (end.keys() | broken.keys()) - status.keys()
+    assert end.keys() - broken.keys() == {"network_moves", "wall_seconds", "stage_ms"}
 
 
 # -------------------------------------------------------------------------------------------------------------- labels
