@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,9 @@ class Watcher:
 
 
 def moments_in(path: Path) -> list[Moment]:
-    """Of a file or playlist."""
+    """Of a file or playlist, up to where it breaks off if it does."""
     watcher = Watcher()
-    with av.open(f"file:{path}") as source:
+    with av.open(f"file:{path}") as source, suppress(av.InvalidDataError):
         for packet in source.demux():
             for each in packet.decode():
                 watcher.see(each)

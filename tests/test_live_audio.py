@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -218,16 +219,18 @@ def test_everything_is_recorded_in_step_though_pictures_are_late_and_dropped(
         assert all(abs(flash - beep) < STEP for flash, beep in pairs(moments))
 
 
-@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "webm"])
-def test_a_recording_is_in_step_with_its_source(server: RtspServer, tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"live.{ending}"
-    with opened(server) as source, recording(path, source.info) as sink:
+def test_recordings_are_in_step_with_their_source(server: RtspServer, tmp_path: Path) -> None:
+    sounds = {"mp4": "aac", "mov": "pcm_alaw", "mkv": "aac", "webm": "opus"}
+    with opened(server) as source:
+        sink = FanOut([recording(tmp_path / f"live.{ending}", source.info) for ending in sounds])
         for item in items_until(source.items(), has_pairs(2)):
             sink.write(item)
-    assert in_step(moments_in(path), count=2)
-    with av.open(str(path)) as got:
-        codec = got.streams.audio[0].codec_context.codec.canonical_name
-    assert codec == {"mov": "pcm_alaw", "webm": "opus"}.get(ending, "aac")
+        sink.close()
+    for ending, codec in sounds.items():
+        path = tmp_path / f"live.{ending}"
+        assert in_step(moments_in(path), count=2)
+        with av.open(str(path)) as got:
+            assert got.streams.audio[0].codec_context.codec.canonical_name == codec
 
 
 INFO = written.info(next(written.frames(1)), live=True)
@@ -275,15 +278,28 @@ def test_a_gap_stays_a_gap(tmp_path: Path, ending: str) -> None:
     assert beeps[1:] == pytest.approx([0.4, 0.8, 2.4, 2.8], abs=0.003)
 
 
-def test_pictures_do_not_wait_for_sound_that_has_ceased(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize("heard", [25, 200])
+def test_a_recording_is_whole_at_any_time_also_when_the_sound_has_ceased(
+    tmp_path: Path, ending: str, heard: int
+) -> None:
     info, packet = sounding()
-    path = tmp_path / "live.mkv"
+    path = tmp_path / f"live.{ending}"
     with recording(path, info) as sink:
-        for item in interleaved(written.frames(200), packet, range(25)):
+        for item in interleaved(written.frames(200), packet, range(heard)):
             sink.write(item)
         # As somebody finds it after a power cut.
-        shown = [picture.time for picture in av.open(str(path)).decode(video=0)]
-    assert shown[-1] > 8 - 2
+        seen, last = shown(path), [seconds for kind, seconds in moments_in(path) if kind == "beep"][-1]
+    assert seen[-1] > 8 - 2.6
+    assert last > min(8 - 2.6, 0.75)
+
+
+def shown(path: Path) -> list[float]:
+    """Times of the pictures of a file, up to where it breaks off."""
+    times: list[float] = []
+    with av.open(str(path)) as container, suppress(av.InvalidDataError):
+        times.extend(picture.time for picture in container.decode(video=0))
+    return times
 
 
 def test_every_part_has_the_sound_of_its_pictures(tmp_path: Path) -> None:
