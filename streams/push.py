@@ -16,7 +16,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -26,7 +26,8 @@ import av
 
 from streams.redact import redact
 
-Verdict = Literal["ready", "refused", "failed"]
+Verdict = Literal["ready", "silent", "refused", "failed"]
+"""``silent``: ready for pictures, and the peer takes no sound."""
 
 _REFUSALS = (av.HTTPUnauthorizedError, av.HTTPForbiddenError, av.ProtocolNotFoundError)
 
@@ -85,12 +86,17 @@ def push(order: Order, source: Any) -> None:
     pictures = source.streams.video[0]
     packets = source.demux(*source.streams)
     next(packet for packet in packets if packet.stream_index == pictures.index)
-    with deadline(order.connect_seconds):
-        output = av.open(order.url, "w", format=order.muxer, container_options=order.options)
-        targets = [_add(output, stream) for stream in source.streams]
-        output.start_encoding()
-    _say(report("ready"))
+    try:
+        output, targets = _connect(order, source.streams)
+    except av.HTTPOtherClientError:
+        # What an RTSP server says to a stream that it has no place for.
+        if len(source.streams) == 1:
+            raise
+        output, targets = _connect(order, (pictures,))
+    _say(report("ready" if len(targets) == len(source.streams) else "silent"))
     for packet in _from_key(packets, pictures.index):
+        if packet.stream_index not in targets:
+            continue
         # Nothing is reordered: a missing time of decoding is that of showing.
         packet.dts = packet.pts if packet.dts is None else packet.dts
         packet.stream = targets[packet.stream_index]
@@ -100,10 +106,17 @@ def push(order: Order, source: Any) -> None:
         output.close()
 
 
-def _add(output: Any, stream: Any) -> Any:
-    target = output.add_stream_from_template(stream, opaque=True)
-    target.time_base = stream.time_base
-    return target
+def _connect(order: Order, streams: Iterable[Any]) -> tuple[Any, dict[int, Any]]:
+    """An output that the peer has agreed to, and its streams by the numbers of those they carry."""
+    targets = {}
+    with deadline(order.connect_seconds):
+        output = av.open(order.url, "w", format=order.muxer, container_options=order.options)
+        for stream in streams:
+            target = output.add_stream_from_template(stream, opaque=True)
+            target.time_base = stream.time_base
+            targets[stream.index] = target
+        output.start_encoding()
+    return output, targets
 
 
 def _from_key(packets: Iterator[Any], pictures: int) -> Iterator[Any]:

@@ -33,7 +33,7 @@ from streams.sources.backoff import Backoff
 from streams.sources.base import SourceInfo
 from streams.sources.sound import Microphone
 from tests import written
-from tests.peers import NginxServer
+from tests.peers import GstServer, NginxServer
 from tests.receivers import free_port
 from vsr.app.cli import main
 from vsr.app.live_ends import open_live_source
@@ -401,6 +401,19 @@ def test_sound_goes_through_a_server_by_others_and_back(server: RtspServer, tmp_
             sending.join()
             sink.abort()
     assert in_step(moments_in(tmp_path / "back.mp4"), count=2)
+
+
+def test_a_server_that_takes_no_sound_gets_the_pictures(
+    server: RtspServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with GstServer(tmp_path) as peer, opened(server) as source:
+        sink = detached(peer.url("record/h264"), source)
+        try:
+            send_until(sink, source, lambda: sink.status()[0].frames >= 30)
+        finally:
+            sink.close()
+    assert "takes no sound" in caplog.text
+    assert sink.status()[0].reconnects == 0
 
 
 def item_seconds(item: Item) -> float:

@@ -74,7 +74,8 @@ class NetworkSink(Sink):
     """Sends video with its sound to one address over one connection; when that is lost, :meth:`write` raises, for good.
 
     :meth:`write` waits for the peer, up to the given times: put it behind a :class:`streams.sinks.DetachedSink`, which
-    also connects again. The first stream of sound is sent, encoded anew if receivers would not take it as it is.
+    also connects again. The first stream of sound is sent, encoded anew if receivers would not take it as it is, and
+    left out if the peer takes none. With sound a picture is sent when the next packet comes, of whichever kind.
 
     Args:
         url: ``rtsp://``, ``rtmp://``, ``rtmps://``, ``udp://`` or ``tcp://``.
@@ -203,7 +204,8 @@ class NetworkSink(Sink):
         )
         self._output.write(frame, key=True)
         self._output.announce_sound()
-        self._pusher.await_ready()
+        if not self._pusher.await_ready():
+            log.warning("%s takes no sound: the pictures are sent without it", self.address)
         # What follows is sent, and has to start with a picture that needs no other.
         self._key = True
 

@@ -18,6 +18,7 @@ _STARTUP_SECONDS = 30.0
 """What the interpreter may take until it reads its order, on a machine that is busy."""
 # The process ends itself when the peer is too slow, and says so; only one that cannot is ended from here.
 _GRACE_SECONDS = 2.0
+_READY = ("ready", "silent")
 
 
 class Pusher:
@@ -83,8 +84,8 @@ class Pusher:
             raise
         return len(data)
 
-    def await_ready(self) -> None:
-        """Wait until the peer has answered.
+    def await_ready(self) -> bool:
+        """Wait until the peer has answered; whether it takes all, and not the pictures alone.
 
         Raises:
             SinkError: it has not, or not as it should; :meth:`reason` knows more.
@@ -92,10 +93,12 @@ class Pusher:
         until = monotonic() + self._limit_seconds
         while b"\n" not in self._answers and self._listen(until - monotonic()):
             pass
-        if self._last()[0] != "ready":
+        verdict = self._last()[0]
+        if verdict not in _READY:
             self.broken = True
             raise SinkError("the other side cannot be reached")
         self._limit_seconds = self._order.write_seconds + _GRACE_SECONDS
+        return verdict == "ready"
 
     def reason(self) -> tuple[Verdict, str]:
         """Why it is :attr:`broken`: waits a moment for what it has to say, and for its end."""
@@ -105,7 +108,7 @@ class Pusher:
         verdict, words = self._last()
         if words:
             return verdict, words
-        if verdict == "ready":
+        if verdict in _READY:
             return "failed", f"the other side took nothing for {self._order.write_seconds:g} s"
         return "failed", f"no answer within {self._order.connect_seconds:g} s"
 
