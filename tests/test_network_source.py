@@ -13,6 +13,7 @@ from contextlib import closing
 from fractions import Fraction
 
 import av
+import media
 import pytest
 from live_checks import PATIENCE_SECONDS, is_marked, nothing_left, rises, take, until
 from rtsp_server import RATE, RtspServer
@@ -20,6 +21,8 @@ from rtsp_server import RATE, RtspServer
 from streams.errors import AccessDeniedError, SourceError, SourceLostError, SourceNotFoundError
 from streams.sources import NetworkSource
 from streams.sources.backoff import Backoff
+from streams.sources.connection import Sign, Traits
+from streams.sources.live import LiveSource
 
 
 def opened(server: RtspServer, **options) -> NetworkSource:
@@ -316,3 +319,32 @@ def test_addresses_that_cannot_be(url: str, text: str) -> None:
 def test_options_that_cannot_be(options: dict) -> None:
     with pytest.raises(SourceError, match="got "):
         NetworkSource("rtsp://127.0.0.1:1/x", **options)
+
+
+class Blind:
+    """A connection whose pictures stop while its data goes on; ``left`` many before that."""
+
+    traits = Traits(codec="rawvideo", trusted_times=False)
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def events(self) -> Iterator[av.VideoFrame | Sign]:
+        for _ in range(self._left):
+            yield media.pattern(1, 64, 48)[0]
+        while True:
+            time.sleep(0.01)
+            yield Sign.ALIVE
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_data_without_pictures_is_a_loss(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.sources.live._PICTURE_SECONDS", 0.3)
+    with LiveSource(lambda: Blind(3), name="cam", backoff=Backoff(first_seconds=0.01)) as source:
+        frames = iter(source)
+        assert not any(map(is_marked, take(frames, 3)))
+        assert rises(until(frames, is_marked))
+        assert (source.status.reconnects, source.status.stalls) == (1, 1)
+        assert source.status.last_error == "cam: sends data, and no picture within 0.3 s"

@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.1
 _OPEN_GRACE_SECONDS = 1.0
 """How much longer than its own timeout FFmpeg may take to open: it does not bound the look-up of names."""
 _PICTURE_SECONDS = 30.0
-"""How long data may come without a first picture: cameras send a key frame every ten seconds at the latest."""
+"""How long data may come without a picture: cameras send a key frame every ten seconds at the latest."""
 _PATIENCE_SECONDS = 1.0
 """How long closing waits for a read under way."""
 
@@ -203,25 +203,23 @@ class LiveSource(Source):
     def _first(self, connection: Connection) -> Arrival | None:
         """The first picture; None if there is none. What is heard before it is left out."""
         begun = self._clock.now()
-        while isinstance(arrival := self._next(connection, begun=begun), Heard):
+        while isinstance(arrival := self._next(connection, since=begun), Heard):
             pass
         return arrival
 
-    def _next(self, connection: Connection, *, begun: float | None = None) -> Arrival | Heard | None:
-        """What came next; None if nothing will. ``begun``: when a connection without a picture so far was begun."""
+    def _next(self, connection: Connection, *, since: float) -> Arrival | Heard | None:
+        """What came next; None if nothing will. ``since``: for when the wait for a picture has lasted too long."""
         while not self._stop.is_set() and not connection.over:
             arrival = connection.take(_POLL_SECONDS)
             if isinstance(arrival, Arrival):
                 return arrival
             # Sound alone proves nothing: the pictures may have come to a standstill.
-            self._check(connection)
-            if begun is not None and self._clock.now() - begun > _PICTURE_SECONDS:
-                raise SourceLostError(f"{self._name}: sends data, and no picture within {_PICTURE_SECONDS:g} s")
+            self._check(connection, since=since)
             if arrival is not None:
                 return arrival
         return None
 
-    def _check(self, connection: Connection) -> None:
+    def _check(self, connection: Connection, *, since: float) -> None:
         quiet, patience, traits = connection.quiet_seconds(), self._patience, connection.traits
         if traits is None:
             if quiet > patience.open_timeout_seconds + _OPEN_GRACE_SECONDS:
@@ -231,10 +229,15 @@ class LiveSource(Source):
         if quiet > limit:
             self._status = replace(self._status, stalls=self._status.stalls + 1)
             raise SourceLostError(f"{self._name}: nothing came for {limit:g} s")
+        limit = max(_PICTURE_SECONDS, traits.lull_seconds)
+        if self._clock.now() - since > limit:
+            self._status = replace(self._status, stalls=self._status.stalls + 1)
+            raise SourceLostError(f"{self._name}: sends data, and no picture within {limit:g} s")
 
     def _received(self, connection: Connection) -> Iterator[Frame | Packet]:
+        waits_since = self._clock.now()
         while not self._stop.is_set():
-            arrival = self._waiting or self._next(connection)
+            arrival = self._waiting or self._next(connection, since=waits_since)
             self._waiting = None
             if arrival is None:
                 break
@@ -246,6 +249,8 @@ class LiveSource(Source):
             note = self._note(arrival.picture, arrival.seconds)
             for picture, its in self._deinterlacer.push(self._planar.to_planar(arrival.picture), note):
                 yield self._frame(picture, its)
+            # Not before: whoever takes the pictures may take his time.
+            waits_since = self._clock.now()
         if not self._stop.is_set():
             for picture, its in self._deinterlacer.flush():
                 yield self._frame(picture, its)
