@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,21 +10,15 @@ import media
 import numpy as np
 import pytest
 from rtsp_server import RtspServer
-from viewer import Viewer
+from viewer import Viewer, find_chromium
 
 from vsr.app.clip import Clip, write_clip
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
 _OPTIONS = ["--no-sandbox", "--use-fake-device-for-media-stream"]
 _UPLOAD_BYTES = 64 << 20
-
-
-def find_chromium() -> str | None:
-    """The one that VSR_CHROMIUM names, or one in the path."""
-    return next(filter(None, map(shutil.which, (os.environ.get("VSR_CHROMIUM", ""), *_NAMES))), None)
 
 
 @pytest.fixture(scope="session")

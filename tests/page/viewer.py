@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from playwright.sync_api import BrowserContext, ConsoleMessage, Request
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, ConsoleMessage, Request
 
 _WAIT_MS = 20_000
 # Said by Gradio at every upload and download.
 _USUAL = ("Method not implemented",)
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
 _LOCAL = frozenset({"data", "blob", "about"})
 
 Pixels = npt.NDArray[np.uint8]
+
+
+def find_chromium() -> str | None:
+    """The one that VSR_CHROMIUM names, or one in the path."""
+    return next(filter(None, map(shutil.which, (os.environ.get("VSR_CHROMIUM", ""), *_NAMES))), None)
 
 
 class Viewer:

@@ -230,7 +230,7 @@ function paint(canvas, image) {
   if (canvas.width !== image.width || canvas.height !== image.height) {
     [canvas.width, canvas.height] = [image.width, image.height];
   }
-  canvas.getContext("2d").drawImage(image, 0, 0);
+  canvas.getContext("2d", { alpha: false }).drawImage(image, 0, 0);
 }
 
 const players = new Map();
