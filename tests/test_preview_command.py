@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_stubs import plain
+from page_stubs import jpeg, plain
 from stubs import wait_for
 
 from streams.errors import SinkError
@@ -88,6 +88,20 @@ def test_the_page_and_its_pictures_are_served(page: tuple[Studio, PageServer]) -
     assert header["network"] == "bicubic"
     assert [(part["kind"], part["size"]) for part in header["parts"]] == [("after", [128, 72]), ("before", [128, 72])]
     assert message[4 + length :][:2] == b"\xff\xd8"
+
+
+def test_the_camera_of_a_browser_comes_and_goes(page: tuple[Studio, PageServer]) -> None:
+    studio, server = page
+    studio.start("browser", model="bicubic", scale=2)
+    with websockets.connect(f"ws://127.0.0.1:{server.port}/camera/ws") as camera:
+        camera.send(json.dumps({"camera": {"width": 64, "height": 48}}))
+        for taken in range(1, 200):
+            camera.send(jpeg())
+            assert json.loads(camera.recv(timeout=20)) == {"taken": taken}
+            if state_of(server.url)["phase"] == "running":
+                break
+    wait_for(lambda: state_of(server.url)["phase"] == "idle")
+    assert state_of(server.url)["message"] == "the source has ended"
 
 
 def test_a_recording_is_fetched_by_its_address_alone(page: tuple[Studio, PageServer]) -> None:

@@ -12,11 +12,13 @@ import av
 import media
 import numpy as np
 import pytest
+from failing import Stub
 from page_stubs import jpeg
 from rtsp_server import RtspServer
 from stubs import wait_for
 
-from streams.errors import SourceError
+from streams.errors import SinkError, SourceError
+from streams.sinks import BufferedSink
 from vsr.app.live import LiveOptions
 from vsr.app.page.studio import PageError, Studio
 from vsr.app.page.uploads import check_clip
@@ -308,6 +310,23 @@ def test_what_cannot_be_recorded_is_told(open_studio: Callable[..., Studio], tmp
         studio.record(True)
     assert str(tmp_path) not in str(caught.value)
     assert studio.state()["phase"] == "running"
+
+
+def test_a_recording_that_fails_is_told_and_the_run_goes_on(
+    open_studio: Callable[..., Studio], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "films and more" / "recordings"
+    full = Stub(fails_at=3, error=lambda _: SinkError(f"cannot record into {folder}/a.mp4: No space left on device"))
+    monkeypatch.setattr(
+        "vsr.app.page.recordings.open_sink", lambda *_, **__: BufferedSink(full, name="full", queue_size=2)
+    )
+    studio = open_studio(PATTERN, recordings=folder)
+    shows(studio)
+    studio.record(True)
+    wait_for(lambda: studio.state()["recording"] is None)
+    assert studio.state()["message"] == "the recording has ended: cannot record into a.mp4: No space left on device"
+    assert studio.state()["phase"] == "running"
+    assert full.ends == ["abort"]
 
 
 # ------------------------------------------------------------------------------------------------- the browser's camera

@@ -16,7 +16,7 @@ from vsr.app.exit_codes import ExitCode
 from vsr.app.inputs import expand
 from vsr.app.interrupts import stop_on_signals
 from vsr.app.networks import DEFAULT, select_network
-from vsr.app.page.server import DEFAULT_PORT, gradio_at_home, open_page, require_extra
+from vsr.app.page.server import DEFAULT_PORT, EVERYWHERE, gradio_at_home, open_page, require_extra
 from vsr.app.sizes import default_scale
 from vsr.errors import ConfigError
 
@@ -146,7 +146,8 @@ def _run(
         else:
             # Now that nothing else is made ready.
             studio.prepare()
-        console.say(f"{page.url}  (Ctrl-C ends it)")
+        others = "" if page.host not in EVERYWHERE else "and every other address of this machine; "
+        console.say(f"{page.url}  ({others}Ctrl-C ends it)")
         if open_browser:
             typer.launch(page.url)
         while not stop.wait(_LOOK_SECONDS):

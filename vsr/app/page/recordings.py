@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 import threading
+from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -32,7 +33,9 @@ class _Begun(NamedTuple):
     def parts(self) -> list[Path]:
         """The files: pictures of another kind began a new one."""
         pattern = re.compile(rf"{re.escape(self.path.stem)}(-\d{{4}})?{re.escape(self.path.suffix)}")
-        return sorted(path for path in self.path.parent.iterdir() if pattern.fullmatch(path.name))
+        with suppress(OSError):
+            return sorted(path for path in self.path.parent.iterdir() if pattern.fullmatch(path.name))
+        return []
 
 
 class Recordings:
@@ -66,7 +69,7 @@ class Recordings:
                 sink = session.add_output(lambda feed: _open(path, feed))
             except (SinkError, OSError) as error:
                 log.warning("no recording: %s", error)
-                raise PageError(f"cannot record: {plain_words(error)}") from error
+                raise PageError(f"cannot record: {self._plain(error)}") from error
             self._begun = _Begun(session, sink, path, monotonic())
             return path.name
 
@@ -87,7 +90,7 @@ class Recordings:
                 begun.session.remove_output(begun.sink)
             except SinkError as error:
                 log.warning("the recording: %s", error)
-                raise PageError(f"the recording has ended: {plain_words(error)}") from error
+                raise PageError(f"the recording has ended: {self._plain(error)}") from error
             finally:
                 self._ended = self._ended | {secrets.token_urlsafe(16): part for part in begun.parts()}
             return begun.path.name
@@ -95,7 +98,7 @@ class Recordings:
     def failed(self) -> bool:
         """Whether the recording is still there to be ended, though nothing is written into it any more."""
         begun = self._begun
-        return begun is not None and begun.sink.status()[0].state == "failed"
+        return begun is not None and any(status.state == "failed" for status in begun.sink.status())
 
     def now(self) -> dict[str, Any] | None:
         """The one that is under way: its name, and for how many seconds."""
@@ -114,6 +117,9 @@ class Recordings:
         """The file of a recording that has ended, for who knows its token and its name."""
         path = self._ended.get(token)
         return path if path is not None and path.name == name and path.is_file() else None
+
+    def _plain(self, error: Exception) -> str:
+        return plain_words(error, labels={f"{self._folder}/": "", str(self._folder): "the folder for recordings"})
 
     def _free_path(self) -> Path:
         """A name that is not taken; the sink passes over one that is, should somebody be faster."""

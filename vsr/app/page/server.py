@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 7860
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- to be told apart, not to be bound to
+"""What to bind to for all addresses of the machine."""
 
 _NEEDED = ("gradio", "uvicorn", "websockets")
-_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- to be told apart, not to be bound to
 _LOG_OF_UVICORN = logging.getLogger("uvicorn.error")
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 2
@@ -155,13 +156,14 @@ class PageServer:
         host: what the socket was bound to.
 
     Attributes:
+        host: see above.
         port: the one it got.
     """
 
     def __init__(self, app: ASGIApp, bound: socket.socket, *, host: str) -> None:
         import uvicorn
 
-        self._host, self._socket = host, bound
+        self.host, self._socket = host, bound
         self.port: int = bound.getsockname()[1]
         config = uvicorn.Config(
             app,
@@ -179,7 +181,7 @@ class PageServer:
     @property
     def url(self) -> str:
         """Where a browser on this machine finds it."""
-        host = "127.0.0.1" if self._host in _EVERYWHERE else self._host
+        host = "127.0.0.1" if self.host in EVERYWHERE else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
     @property
