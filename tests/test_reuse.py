@@ -310,5 +310,5 @@ def test_reset_forgets() -> None:
 
 @pytest.mark.parametrize("text", ["on", "threshold", "threshold=0", "threshold=256", "threshold=-1", "exact ", ""])
 def test_refuses_what_is_no_reuse(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"allowed are exact, off, and threshold=N with N from 1 to 255"):
+    with pytest.raises(ConfigError, match=r"allowed are auto, exact, off, and threshold=N with N from 1 to 255"):
         Upscaler("nearest", reuse=text)

@@ -50,18 +50,18 @@ class Reuse:
 
     @classmethod
     def parse(cls, text: str) -> Reuse | None:
-        """``"exact"``, ``"threshold=N"`` with N from 1 to 255, or ``"off"``, which is None.
+        """``"exact"``, ``"auto"`` for the same, ``"threshold=N"`` with N from 1 to 255, or ``"off"``, which is None.
 
         Raises:
             ConfigError: anything else.
         """
         if text == "off":
             return None
-        if text == "exact":
+        if text in ("exact", "auto"):
             return cls()
         match = _THRESHOLD.fullmatch(text)
         if match is None or not 1 <= int(match[1]) <= 255:
-            raise ConfigError(f"got reuse {text!r}, allowed are exact, off, and threshold=N with N from 1 to 255")
+            raise ConfigError(f"got reuse {text!r}, allowed are auto, exact, off, and threshold=N with N from 1 to 255")
         return cls(int(match[1]))
 
     def steps(self, numbers: Numbers) -> int:

@@ -107,8 +107,14 @@ def bench(
         bool, typer.Option("--live", help="Instead: the latency of live video, also when too much of it comes.")
     ] = False,
     source: Annotated[
-        str | None, typer.Option(metavar="URL", help="With --live: read this in place of a pattern.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="With --live: read this in place of a pattern; with --reuse: a file, as well."
+        ),
     ] = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="Instead: what it brings that what does not change is not computed again.")
+    ] = False,
     profile: Annotated[
         Path | None,
         typer.Option(
@@ -126,6 +132,8 @@ def bench(
     vsr bench --shapes                   what layers and channels cost here
 
     vsr bench --live                     how old a frame is when it leaves
+
+    vsr bench --reuse                    motion, a desk, a still picture
     """
     console = start(context, as_json=True, debug=debug)
     names = [name.strip() for name in models.split(",") if name.strip()]
@@ -135,6 +143,11 @@ def bench(
         console.give(
             bench_live(size=_size(size), model=names[0], scale=scale, seconds=frames / _LIVE_FPS, source=source)
         )
+        return
+    if reuse:
+        from vsr.app.bench_reuse import bench_reuse
+
+        console.give(bench_reuse(size=_size(size), model=names[0], scale=scale, source=source))
         return
     from vsr.app.bench import bench_memory, bench_shapes, bench_speed
 

@@ -53,6 +53,7 @@ def upscale_video(
     precision: str = "auto",
     tile: int | None = None,
     threads: int = 0,
+    reuse: str = "auto",
     codec: str | None = None,
     crf: float | None = None,
     preset: str | None = None,
@@ -90,6 +91,7 @@ def upscale_video(
         precision: as :class:`vsr.Upscaler` takes it.
         tile: as :class:`vsr.Upscaler` takes it.
         threads: CPU cores for the network and for the encoder; 0 for all.
+        reuse: as :class:`vsr.Upscaler` takes it.
         codec: ``"h264"``, ``"h265"``, ``"av1"``, ``"vp9"``, ``"ffv1"``, ``"prores"``, …; None: the container's usual.
         crf: quality on the encoder's own scale, lower is better.
         preset: the encoder's speed against size, in its own words.
@@ -157,6 +159,7 @@ def upscale_video(
             precision=precision,
             tile=tile,
             threads=threads,
+            reuse=reuse,
         )
         form = _stated(info)
         upscaler.check(layout_of(form))

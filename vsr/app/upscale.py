@@ -116,6 +116,15 @@ def upscale(
         int | None,
         typer.Option(min=16, help="Largest side worked on at once; less memory.", rich_help_panel=_NETWORK),
     ] = None,
+    reuse: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="What does not change is not computed again: exact (same output); off; threshold=N (lossy, for noisy "
+            "cameras: up to N of 255 counts as unchanged); auto: exact, off on a GPU.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The report as JSON on stdout.", rich_help_panel=_OUTPUT)
@@ -167,6 +176,7 @@ def upscale(
         "precision": precision,
         "threads": threads,
         "tile": tile,
+        "reuse": reuse,
         "overwrite": overwrite,
     }
     raise typer.Exit(run_tasks(tasks, options, console=console))
