@@ -70,12 +70,12 @@ class Microphone:
             return None
         context = stream.codec_context
         if context is None or not context.sample_rate or not context.layout.nb_channels:
-            log.warning("%s: what its sound is cannot be told, and it is left out", name)
+            log.info("%s: what its sound is cannot be told, and it is left out", name)
             return None
         try:
             return cls(stream)
         except (av.FFmpegError, ValueError) as error:
-            log.warning("%s: its sound is left out: %s", name, error)
+            log.info("%s: its sound is left out: %s", name, error)
             return None
 
     def take(self, packet: av.Packet[Any]) -> list[SoundPacket]:
