@@ -9,7 +9,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vsr/webcam-vm
-python=$(cd "$root" && command -v "${PYTHON:-python3}") || { echo "got PYTHON=$PYTHON, which is no program" >&2; exit 2; }
+python=$(cd "$root" && command -v "${PYTHON:-python3}") || { echo "got PYTHON=${PYTHON:-python3}, which is no program" >&2; exit 2; }
 limit_seconds=${WEBCAM_VM_SECONDS:-900}
 
 # Of the kernel's modules: what the machine starts from, and the cameras.
