@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -326,3 +327,38 @@ def test_odd_names_of_folders(tmp_path: Path) -> None:
     sink = hls(tmp_path / "50% of: all", list(written.frames(60)))
     with av.open(f"file:{sink.playlist}") as got:
         assert sum(1 for _ in got.decode(video=0)) == 60
+
+
+_FILL_THE_DISK = """
+import resource, sys
+from streams.errors import SinkError
+from streams.sinks import HlsSink
+from tests import written
+from tests.test_live_sinks import FACTS, FAST, camera
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+sink = HlsSink(sys.argv[1], **FACTS, options=FAST, bits_per_second=8_000_000)
+for _, frame in zip(range(int(sys.argv[2])), camera(noise=True)):
+    sink.write(frame)
+print("written")
+sink.close()
+"""
+
+
+@pytest.mark.parametrize("frames", [30, 300], ids=["told at the end", "told while it lasts"])
+def test_segments_that_the_disk_does_not_take_are_noticed(tmp_path: Path, frames: int) -> None:
+    command = [sys.executable, "-c", _FILL_THE_DISK, str(tmp_path), str(frames)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    assert "SinkError: cannot write" in done.stderr
+    assert "cut off" in done.stderr
+    assert done.stdout == ("written\n" if frames == 30 else "")
+
+
+def test_a_folder_that_goes_away_is_noticed(tmp_path: Path) -> None:
+    sink = HlsSink(tmp_path / "web", **FACTS, options=FAST)
+    frames = camera()
+    for _ in range(75):
+        sink.write(next(frames))
+    shutil.rmtree(tmp_path / "web")
+    with pytest.raises(SinkError, match="cannot write"):
+        send_until(sink, lambda: False, frames)
+    assert sink.status()[0].state == "failed"

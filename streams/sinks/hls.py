@@ -24,6 +24,8 @@ _CONTAINER = Container(
 # So that both lie in the same segment.
 _SOUND_WAIT_SECONDS = 0.2
 _TICK = Fraction(1, 90_000)
+_TS_PACKET_BYTES = 188
+_LOOK_EVERY_FRAMES = 25
 
 
 class HlsSink(Sink):
@@ -80,6 +82,7 @@ class HlsSink(Sink):
         self._bits_per_second = bits_per_second
         self._output: LiveOutput | None = None
         self._frames = 0
+        self._listed = False
         self._state: SinkState = "running"
         self._error: str | None = None
         try:
@@ -123,6 +126,7 @@ class HlsSink(Sink):
         if output is not None:
             try:
                 output.close()
+                self._check_files()
             except SinkError as error:
                 self._fail(error)
                 raise
@@ -146,6 +150,19 @@ class HlsSink(Sink):
         assert self._output is not None
         self._output.write(frame)
         self._frames += 1
+        if self._frames % _LOOK_EVERY_FRAMES == 0 and (self._listed or self.playlist.exists()):
+            self._check_files()
+
+    def _check_files(self) -> None:
+        """Whether the disk took the newest segment and the playlist: FFmpeg is silent about what it did not take."""
+        self._listed = True
+        try:
+            names = [line for line in self.playlist.read_text(encoding="utf-8").splitlines() if line.endswith(".ts")]
+            size = (self.playlist.parent / names[-1]).stat().st_size if names else 0
+        except OSError as error:
+            raise SinkError(f"cannot write {self.playlist}: {error.strerror}") from error
+        if not size or size % _TS_PACKET_BYTES:
+            raise SinkError(f"cannot write {self.playlist}: its newest files are cut off; is the disk full?")
 
     def _begin(self, frame: Frame) -> None:
         output, self._output = self._output, None
