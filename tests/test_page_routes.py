@@ -111,21 +111,28 @@ def test_who_comes_late_sees_the_newest_at_once(client: TestClient, studio: Stub
 
 
 def test_two_are_on_their_way_at_most_and_then_the_newest(client: TestClient, studio: StubStudio) -> None:
-    with viewing(client) as socket:
-        for expected in (1, 2):
-            studio.stage.publish(pair_of(20))
-            assert next_frame(socket).number == expected
+    with viewing(client, width=640) as slow, viewing(client, width=640) as quick:
+
+        def publish() -> int:
+            """Until the quick one has it; the slow one, who waits for the same picture, would have it too."""
+            number = studio.stage.publish(pair_of(20)).number
+            assert next_frame(quick).number == number
+            quick.send_json({"shown": number})
+            return number
+
+        for _ in range(2):
+            assert publish() == next_frame(slow).number
         for _ in range(3):
-            studio.stage.publish(pair_of(20))
-        assert "pong" in say(socket, {"ping": 1})
-        socket.send_json({"shown": 1})
-        assert next_frame(socket).number == 5
-        assert "pong" in say(socket, {"ping": 1})
+            publish()
+            assert "pong" in say(slow, {"ping": 1})
+        slow.send_json({"shown": 1})
+        assert next_frame(slow).number == 5
+        publish()
+        assert "pong" in say(slow, {"ping": 1})
         # The receipt for a frame is one for those before it.
-        socket.send_json({"shown": 5})
-        for expected in (6, 7):
-            studio.stage.publish(pair_of(20))
-            assert next_frame(socket).number == expected
+        slow.send_json({"shown": 5})
+        assert next_frame(slow).number == 6
+        assert publish() == next_frame(slow).number == 7
 
 
 def test_another_view_of_the_same_instant_when_nothing_moves(client: TestClient, studio: StubStudio) -> None:

@@ -152,8 +152,11 @@ def test_who_leaves_takes_no_picture_from_others() -> None:
         return interpolated(small)
 
     async def look() -> Any:
+        # All threads have work, so that the picture in question is one that could still be called off.
+        for _ in range(2):
+            stage.picture(stage.publish(pair_of(20)), BEFORE)
         pair = stage.publish(pair_of(20))
-        leaving, staying = (asyncio.create_task(stage.develop(pair, BEFORE)) for _ in range(2))
+        leaving, staying = (asyncio.create_task(stage.develop(pair, AFTER)) for _ in range(2))
         await asyncio.sleep(0.05)
         leaving.cancel()
         await asyncio.wait([leaving])
@@ -197,6 +200,18 @@ def test_viewers_come_and_go(stage: Stage) -> None:
 
     asyncio.run(look())
     assert stage.viewers == 0
+
+
+def test_the_last_who_leaves_puts_out_the_light(stage: Stage) -> None:
+    async def look() -> Any:
+        with stage.viewer():
+            pair = stage.publish(pair_of(20))
+            assert await stage.develop(pair, BEFORE) is not None
+            stage.publish(pair_of(40))
+        return weakref.ref(pair.large.planes[0])
+
+    old = asyncio.run(look())
+    wait_for(lambda: gc.collect() >= 0 and old() is None)
 
 
 def test_a_viewer_whose_loop_stands_still_or_is_closed_holds_nobody_up(stage: Stage) -> None:
