@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -153,8 +154,9 @@ class Run:
             self._set("failed", self._explain(error))
         finally:
             self._on_end()
-            # The networks may hold much, and nobody needs them until somebody starts again.
+            # Networks hold much memory, and refer to what refers to them: Python alone would keep them for hours.
             self._session = None
+            gc.collect()
             self._ended.set()
             self._stage.clear()
 
