@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -121,11 +122,21 @@ def test_a_compiler_that_fails_is_done_without(
         return call
 
     monkeypatch.setattr(torch, "compile", broken)
-    runner = backend(compiled=True).runner(network("nearest", 2), Numbers())
+    runner = backend(means="compiled").runner(network("nearest", 2), Numbers())
     assert all((result == plane.repeat(2, 0).repeat(2, 1)).all() for plane, result in run(runner, 6))
     assert [record.message for record in caplog.records] == [
-        "torch.compile failed (no compiler here); going on without it"
+        "compiled arithmetic is not to be had (no compiler here); going on with plain"
     ]
+
+
+def test_kernels_of_our_own_that_are_not_to_be_had_are_done_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "vsr.backends.chain", None)
+    net, plane = network("espcn", 2), photo(20, 24)
+    [result] = backend(precision="bf16", means="fused").runner(net, Numbers()).submit([plane]).result()
+    assert difference(result, expected_of(net, plane, Numbers()))[0] <= 3
+    assert "fused arithmetic is not to be had" in caplog.text
 
 
 class Loud(Network):

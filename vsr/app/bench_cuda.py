@@ -30,6 +30,7 @@ SECTIONS: tuple[tuple[str, Section, float], ...] = (
     ("copies", sections.copies, 15),
     ("products", sections.products, 15),
     ("network", sections.network, 75),
+    ("fused", sections.fused, 30),
     ("overlap", sections.overlap, 45),
     ("trace", sections.trace, 30),
     ("pipeline", sections.pipeline, 90),

@@ -21,7 +21,7 @@ from torch.nn import functional
 from vsr.app.cuda_bench import LAYOUT, Bench, Skipped, noisy, rounded
 from vsr.app.cuda_trace import traced
 from vsr.backends.base import Numbers, Planes
-from vsr.backends.cuda import CudaRunner, Kernels
+from vsr.backends.cuda import CudaRunner, Kernels, Means
 from vsr.backends.device import numerics
 from vsr.backends.pytorch import TYPES
 from vsr.backends.scheduler import SLOTS
@@ -112,6 +112,22 @@ def network(bench: Bench) -> Found:
     yield _layers(bench)
 
 
+def fused(bench: Bench) -> Found:
+    """The same by kernels of our own, and whether they are right; they need Triton."""
+    for name in ("espcn", "ecbsr"):
+        net, plane = load(name, 2, "fp32"), bench.pictures(1)[0][0]
+        found, wanted = (
+            bench.backend(precision, means=means).runner(net, Numbers()).submit([plane]).result()
+            for precision, means in (("fp16", "fused"), ("fp32", "plain"))
+        )
+        yield {"network": name, "max_difference": _difference(found, wanted)}
+        for batch in (1, _BATCH, 16):
+            if bench.in_time and not (bench.rehearse and batch > 1):
+                yield _arithmetic(
+                    bench, _on_device(bench, name), name=name, precision="fp16", graphs=True, batch=batch, means="fused"
+                )
+
+
 def compiled(bench: Bench) -> Found:
     """The same with ``torch.compile``, which may take minutes."""
     if bench.deadline - time.monotonic() < 60 and not bench.rehearse:
@@ -119,9 +135,8 @@ def compiled(bench: Bench) -> Found:
     for name in ("espcn", "ecbsr"):
         if bench.in_time:
             net = _on_device(bench, name)
-            yield _arithmetic(
-                bench, net, name=name, precision="fp16", graphs=True, batch=_BATCH, compile_it=not bench.rehearse
-            )
+            means: Means = "plain" if bench.rehearse else "compiled"
+            yield _arithmetic(bench, net, name=name, precision="fp16", graphs=True, batch=_BATCH, means=means)
 
 
 def overlap(bench: Bench) -> Found:
@@ -269,10 +284,10 @@ def _on_device(bench: Bench, name: str) -> Network:
 
 
 def _arithmetic(
-    bench: Bench, net: Network, *, name: str, precision: str, graphs: bool, batch: int, compile_it: bool = False
+    bench: Bench, net: Network, *, name: str, precision: str, graphs: bool, batch: int, means: Means = "plain"
 ) -> dict[str, Any]:
     width, height = bench.size
-    kernels = Kernels(net, Numbers(), TYPES[precision], (batch, height, width), compiled=compile_it)
+    kernels = Kernels(net, Numbers(), TYPES[precision], (batch, height, width), means=means)
     source, target = bench.accelerator.memory(kernels.size), bench.accelerator.memory(kernels.size * 4 + 16)
     source.copy_(torch.from_numpy(np.stack([noisy(height, width, seed=n) for n in range(batch)])).flatten())
     _reset_memory()
@@ -290,7 +305,7 @@ def _arithmetic(
     tflops = 2 * macs_per_input_sample(net) * width * height * batch / seconds / 1e12
     if name == "espcn":
         bench.reach("network_fps", batch / seconds)
-    found = {"network": name, "precision": precision, "batch": batch, "graphs": graphs, "compiled": compile_it}
+    found = {"network": name, "precision": precision, "batch": batch, "graphs": graphs, "means": kernels.in_use}
     found |= {"fps": batch / seconds, "ms_a_batch": 1000 * seconds, "tflops": tflops, "first_s": ready}
     peak = bench.reached.get("peak torch.float16", 0.0)
     return rounded(found | {"share_of_peak": tflops / peak if peak and precision != "fp32" else 0.0}) | _memory()

@@ -13,7 +13,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from vsr.tiles import is_out_of_memory
 log = logging.getLogger(__name__)
 
 Shape: TypeAlias = tuple[int, int, int]
+Means: TypeAlias = Literal["plain", "compiled", "fused"]
 
 _SHAPES_KEPT = 4
 _EAGER_BATCHES = SLOTS
@@ -43,7 +44,9 @@ class CudaBackend:
         device: the GPU.
         precision: ``"fp16"``, ``"bf16"`` or ``"fp32"``.
         graphs: record kernels as CUDA graphs; otherwise they are launched one by one.
-        compiled: let ``torch.compile`` fuse what it can; minutes for the first frame of each shape.
+        means: what the arithmetic is done by: ``"plain"`` PyTorch; ``"compiled"``, by ``torch.compile``, which takes up
+            to minutes before the first frame of each shape; ``"fused"``, by kernels of our own, see
+            :mod:`vsr.backends.chain`. Where the latter two cannot be, plain, with the reason in the log.
         latency: finish one batch before the next, in place of as many a second as possible.
     """
 
@@ -53,11 +56,11 @@ class CudaBackend:
         *,
         precision: str = "fp16",
         graphs: bool = True,
-        compiled: bool = False,
+        means: Means = "plain",
         latency: bool = False,
     ) -> None:
         self.device, self.precision = device, precision
-        self.graphs, self.compiled = graphs, compiled
+        self.graphs, self.means = graphs, means
         # One batch for each stream; the pipeline hands in one more.
         self.in_flight = 1 if latency else SLOTS
         self.name = f"PyTorch on {device.device}"
@@ -134,7 +137,7 @@ class CudaRunner:
         if shape not in self._rings:
             while len(self._rings) >= _SHAPES_KEPT:
                 self._rings.popitem(last=False)[1].close()
-            kernels = Kernels(self.network, self.numbers, self.kind, shape, compiled=self.backend.compiled)
+            kernels = Kernels(self.network, self.numbers, self.kind, shape, means=self.backend.means)
             recorded = Recorded(self.device, kernels, graphs=self.backend.graphs)
             sizes = {"size_in": kernels.size, "size_out": kernels.size * self.network.scale**2 + _TAIL}
             self._rings[shape] = Ring(self.device, recorded, **sizes)
@@ -193,19 +196,26 @@ class Kernels:
         numbers: what the bytes mean.
         kind: what the convolutions are computed in.
         shape: planes, rows, columns.
-        compiled: by ``torch.compile``; given up, with a reason in the log, where that fails.
+        means: of :class:`CudaBackend`; given up, with a reason in the log, where that fails.
     """
 
     network: Network
     numbers: Numbers
     kind: torch.dtype
     shape: Shape
-    compiled: bool = False
-    _fused: Callable[[Tensor, Tensor], None] | None = None
+    means: Means = "plain"
+    _faster: Callable[[Tensor, Tensor], None] | None = None
 
     def __post_init__(self) -> None:
-        if self.compiled:
-            self._fused = torch.compile(self._compute, dynamic=False)
+        if self.means == "compiled":
+            self._faster = torch.compile(self._compute, dynamic=False)
+        elif self.means == "fused":
+            self._faster = self._chain()
+
+    @property
+    def in_use(self) -> Means:
+        """By what means it is really done."""
+        return "plain" if self._faster is None else self.means
 
     @property
     def size(self) -> int:
@@ -217,15 +227,37 @@ class Kernels:
     def __call__(self, source: Tensor, target: Tensor) -> None:
         """From one flat buffer to another."""
         with numerics(self.kind):
-            if self._fused is not None:
+            if self._faster is not None:
                 try:
-                    return self._fused(source, target)
+                    return self._faster(source, target)
                 except Exception as error:
                     if is_out_of_memory(error):
                         raise
-                    log.warning("torch.compile failed (%s); going on without it", str(error).partition("\n")[0])
-                    self._fused = None
+                    self._give_up(str(error).partition("\n")[0])
             return self._compute(source, target)
+
+    def _chain(self) -> Callable[[Tensor, Tensor], None] | None:
+        if self.kind == torch.float32:
+            return None
+        try:
+            from vsr.backends.chain import chain_of
+        except ImportError as error:
+            self._give_up(str(error))
+            return None
+        chain = chain_of(self.network, self.kind)
+        if chain is None:
+            self._give_up(f"no kernels for {type(self.network).__name__}")
+            return None
+
+        def compute(source: Tensor, target: Tensor) -> None:
+            planes = self._whole_view(source), self._whole_view(target[:-_TAIL])
+            chain(*planes, target[-1:], shape=self.shape, numbers=self.numbers)
+
+        return compute
+
+    def _give_up(self, reason: str) -> None:
+        log.warning("%s arithmetic is not to be had (%s); going on with plain", self.means, reason)
+        self._faster = None
 
     def _compute(self, source: Tensor, target: Tensor) -> None:
         half = self.kind != torch.float32
