@@ -143,7 +143,7 @@ def test_what_is_no_picture_is_passed_over(source: PushedSource, junk: bytes, ca
 
 def test_no_memory_is_taken_for_what_a_header_promises(source: PushedSource, caplog: pytest.LogCaptureFixture) -> None:
     # Enough of data for FFmpeg to believe the header.
-    noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8)
+    noise = np.random.default_rng(1).integers(0, 255, (960, 1280, 3), np.uint8)
     source.push(promising(10_000, 8_000, jpeg_of(noise)))
     source.finish()
     with caplog.at_level(logging.WARNING), pytest.raises(SourceLostError):
