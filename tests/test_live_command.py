@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,6 +143,25 @@ def test_every_key_of_the_json_is_documented(full: Path, tmp_path: Path, capsys:
     assert documented("In each of `outputs`") == status["outputs"][0].keys()
     assert documented("In `end`, besides") == (end.keys() | broken.keys()) - status.keys()
     assert end.keys() - broken.keys() == {"network_moves", "wall_seconds", "stage_ms"}
+
+
+def test_ctrl_c_breaks_off_the_connecting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"rtsp://me:secret@127.0.0.1:{silent.getsockname()[1]}/x"
+        command = [sys.executable, "-m", "vsr", "live", url, *CHEAP, "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            try:
+                peer, _ = silent.accept()
+                program.send_signal(signal.SIGINT)
+                out, err = program.communicate()
+            finally:
+                program.kill()
+        peer.close()
+    # A shell says 130 of both: Python may end by the signal itself.
+    assert program.returncode in (130, -signal.SIGINT)
+    assert json.loads(out) == {"event": "error", "error": "as asked", "exit_code": 130}
+    assert "vsr: interrupted: as asked" in err
+    assert "secret" not in out + err
 
 
 # -------------------------------------------------------------------------------------------------------------- labels

@@ -198,8 +198,9 @@ def _run(
     check_targets(written["targets"], source=url, segmented=written["segment_seconds"] is not None)
     written["options"] = EncoderOptions(**encoder)
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals())
         source = stack.enter_context(open_live_source(url, **read))
+        # Not before: while nothing is written there is nothing to finish, and Ctrl-C may break the connecting off.
+        stop = stack.enter_context(stop_on_signals())
         session = stack.enter_context(
             LiveSession(source, lambda feed: open_outputs(feed, **written), options=LiveOptions(**chosen), stop=stop)
         )
