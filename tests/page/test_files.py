@@ -62,6 +62,16 @@ def test_a_long_clip_is_cancelled_and_the_next_waits_its_turn(visit: Visit, phot
     wait_for_words(second, "is enlarged")
 
 
+def test_closing_the_page_ends_its_work(visit: Visit, photographs: Path, tmp_path: Path) -> None:
+    long = media.write_clip(tmp_path / "long.mkv", media.pattern(600, 320, 240), codec="mpeg4")
+    first, second = visit(), visit()
+    bring(first, long)
+    wait_for_words(first, "of 600 frames")
+    first.page.close()
+    bring(second, photographs)
+    wait_for_words(second, "is enlarged")
+
+
 def test_nothing_chosen_is_said(visit: Visit) -> None:
     viewer = visit()
     viewer.page.get_by_role("tab", name="Files").click()

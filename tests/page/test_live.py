@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
 import pytest
 from rtsp_server import RtspServer
 from viewer import Pixels, Viewer
+
+from vsr.app.page.server import open_player
+from vsr.app.page.studio import Studio
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 Visit = Callable[..., Viewer]
 TEXTURE, MOVING = "texture.mkv", "moving.mp4"
@@ -191,6 +198,8 @@ def test_an_uploaded_clip_plays(visit: Visit, photographs: Path) -> None:
     viewer.press("#vsr-start")
     viewer.wait_for_phase("running")
     viewer.wait_for_change()
+    viewer.page.reload()
+    viewer.page.wait_for_function("document.querySelector('#vsr-source input').value.startsWith('holiday')")
 
 
 def test_a_lost_connection_is_said_and_comes_back(visit: Visit) -> None:
@@ -232,3 +241,18 @@ def test_the_stage_keeps_its_place_when_the_picture_comes(visit: Visit) -> None:
     before = stage.bounding_box()
     viewer.start(TEXTURE)
     assert stage.bounding_box() == before
+
+
+def test_the_player_alone_shows_the_same_without_controls(browser: Browser, moving: Path, tmp_path: Path) -> None:
+    studio = Studio([str(moving)], recordings=tmp_path)
+    with open_player(studio, host="127.0.0.1", port=0) as server:
+        viewer = Viewer(browser.new_context(color_scheme="dark"), server.url)
+        studio.start("named:0", model="bicubic", scale=2)
+        viewer.wait_for_phase("running")
+        viewer.wait_for_change()
+        assert viewer.page.locator("#vsr-start").count() == 0
+        assert viewer.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 20, 26)"
+        viewer.leave()
+        studio.close()
+    assert viewer.complaints == []
+    assert viewer.foreign == []

@@ -71,7 +71,9 @@ class Viewer:
         self.page.locator(f"[data-tool={name}]").click()
 
     def wait_for_phase(self, phase: str) -> None:
-        self.page.wait_for_selector(f".vsr-player[data-phase={phase}]")
+        self.page.wait_for_selector(f".vsr-player:is([data-phase={phase}], [data-phase=failed])")
+        words = self.page.locator(".vsr-words").inner_text()
+        assert self.page.locator(f".vsr-player[data-phase={phase}]").count() == 1, words
 
     def wait_for_picture(self) -> None:
         self.page.wait_for_function("!document.querySelector('.vsr-picture').classList.contains('vsr-blank')")
@@ -116,9 +118,10 @@ class Viewer:
         raise AssertionError(f"{self.state()['viewers']} viewers, not {count}")
 
     def leave(self) -> None:
-        """End the run, if there is one, and close the page."""
-        if not self.page.is_closed() and self.state()["phase"] not in {"idle", "failed"}:
-            self.page.locator("#vsr-end").evaluate("button => button.click()")
+        """End the run, if there is one and it can be ended here, and close the page."""
+        end = self.page.locator("#vsr-end")
+        if not self.page.is_closed() and end.count() and self.state()["phase"] not in {"idle", "failed"}:
+            end.evaluate("button => button.click()")
             self.page.wait_for_selector(".vsr-player:is([data-phase=idle], [data-phase=failed])", state="attached")
         self._context.close()
 

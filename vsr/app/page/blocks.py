@@ -37,7 +37,7 @@ _INTRODUCTION = (
 _QUALITIES = [("Fixed", "fixed"), ("Automatic", "auto")]
 _PLAIN: dict[str, Any] = {"js_on_load": None, "apply_default_css": False}
 _UNDER_WAY = frozenset({"starting", "waiting", "running"})
-_BEGIN = "(source, address) => window.vsr.begin(address || source)"
+_BEGIN = "(source, address) => window.vsr.begin((address || '').trim() || source)"
 
 
 def mount_options() -> dict[str, Any]:
@@ -95,7 +95,8 @@ class _Controls:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        sources = _pairs(studio)
+        self._uploaded: tuple[str, str] | None = None
+        sources = self._sources()
         self.source = gr.Dropdown(sources, value=sources[0][1], label="Source", elem_id="vsr-source")
         self.address = gr.Textbox(
             label="Address",
@@ -158,7 +159,8 @@ class _Controls:
         finally:
             # It is still there where it was not taken.
             path.unlink(missing_ok=True)
-        return gr.Dropdown([*_pairs(self._studio), (path.name, key)], value=key)
+        self._uploaded = (path.name, key)
+        return gr.Dropdown(self._sources(), value=key)
 
     def _start(self, source: str, address: str | None, model: str, scale: int, quality: str) -> None:
         wanted = (address or "").strip() or source
@@ -198,13 +200,15 @@ class _Controls:
         ]
 
     def _source_of(self, label: str) -> Any:
-        """The source by its label, where it is one that every page offers."""
-        key = next((key for name, key in _pairs(self._studio) if name == label), None)
-        return gr.skip() if key is None else key
+        """The source by its label, unless somebody typed its address."""
+        sources = self._sources()
+        key = next((key for name, key in sources if name == label), None)
+        return gr.skip() if key is None else gr.Dropdown(sources, value=key)
 
-
-def _pairs(studio: Studio) -> list[tuple[str, str]]:
-    return [(choice.label, choice.key) for choice in studio.sources()]
+    def _sources(self) -> list[tuple[str, str]]:
+        """Labels and keys, with the clip that was uploaded last."""
+        offered = [(choice.label, choice.key) for choice in self._studio.sources()]
+        return [*offered, self._uploaded] if self._uploaded is not None else offered
 
 
 def _usual(networks: tuple[str, ...], wanted: str | None = None) -> str | None:

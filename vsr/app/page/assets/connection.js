@@ -67,6 +67,7 @@ export class LiveConnection extends EventTarget {
       opened = true;
       this.refusals = 0;
       this.wait = FIRST_WAIT_MS;
+      this.reason = "";
       this.heard = performance.now();
       this.tell("open", "Connected");
       if (this.view) this.send({ view: this.view });
@@ -90,6 +91,7 @@ export class LiveConnection extends EventTarget {
     }
     const message = JSON.parse(data);
     if (message.state) this.emit("state", message.state);
+    if (message.error) this.reason = message.error;
   }
 
   ping() {
@@ -109,7 +111,7 @@ export class LiveConnection extends EventTarget {
     if (this.over) return;
     const wait = this.wait;
     this.wait = Math.min(LONGEST_WAIT_MS, wait * 2);
-    this.tell("closed", "The connection to the server is lost; trying again");
+    this.tell("closed", this.reason ? `The server says: ${this.reason}` : "The connection to the server is lost; trying again");
     this.later(wait, () => this.open());
   }
 
