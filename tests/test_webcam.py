@@ -228,6 +228,10 @@ def test_another_size_than_the_wanted_one_is_not_taken(driver: Driver) -> None:
     with pytest.raises(SourceError, match="does not offer 1280×720; the nearest is 320×240"):
         opened(size="1280x720")
     assert len(driver.opened) == 2, "it might have had it in the other encoding"
+    for refusals in ([0, errno.EINVAL], [errno.EINVAL, 0]):
+        driver.refuse = refusals
+        with pytest.raises(SourceError, match="the nearest is 320×240"):
+            opened(size="1280x720")
     with opened(size="320x240") as source:
         assert (source.info.width, source.info.height) == (320, 240)
 

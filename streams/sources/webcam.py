@@ -233,9 +233,11 @@ def _open(camera: Camera) -> InputContainer:
         try:
             container = _attempt(camera, options)
         except SourceError as error:
-            failure = error
-            if getattr(error.__cause__, "errno", None) not in {errno.EINVAL, errno.ENOTTY, errno.EIO, None}:
-                break
+            number = getattr(error.__cause__, "errno", None)
+            if number not in {errno.EINVAL, errno.ENOTTY, errno.EIO, None}:
+                raise
+            # One that says what the camera has instead came without an error of the driver.
+            failure = error if failure is None or number is None else failure
             continue
         rate = nominal_rate(container.streams.video[0])
         if not camera.rate or not rate or rate >= camera.rate * _NEARLY:
