@@ -50,20 +50,24 @@ def _sample(source, at, inside, gain, offset, WIDE: tl.constexpr):
 
 @triton.jit
 def _first(
-    source, weight, bias, result, count, rows, columns, gain, offset,
+    source, weight, bias, result, rows, columns, gain, offset,
     SIDE: tl.constexpr, TAPS: tl.constexpr, OUT: tl.constexpr, BEND: tl.constexpr,
     WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Whole numbers to a layer: all taps of a place are one row of a product."""
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    across, down = place % columns, (place // columns) % rows
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    count = rows * columns
+    # Within a plane 32 bits tell every place; planes lie further apart.
+    plane = tl.program_id(1).to(tl.int64) * count
+    source += plane
+    result += plane * OUT
+    across, down = place % columns, place // columns
     tap = tl.arange(0, TAPS)
     y = down[:, None] + tap[None, :] // SIDE - SIDE // 2
     x = across[:, None] + tap[None, :] % SIDE - SIDE // 2
     inside = (y >= 0) & (y < rows) & (x >= 0) & (x < columns) & (tap[None, :] < SIDE * SIDE)
     inside = inside & (place[:, None] < count)
-    at = (place - down * columns - across)[:, None] + y * columns + x
-    patch = _sample(source, at, inside, gain, offset, WIDE).to(result.dtype.element_ty)
+    patch = _sample(source, y * columns + x, inside, gain, offset, WIDE).to(result.dtype.element_ty)
     channel = tl.arange(0, OUT)
     total = tl.dot(patch, tl.load(weight + tap[:, None] * OUT + channel[None, :]))
     total = _bent(total + tl.load(bias + channel)[None, :], BEND)
@@ -73,44 +77,53 @@ def _first(
 
 @triton.jit
 def _sums(
-    layer, weight, bias, place, count, rows, columns,
+    layer, weight, bias, place, rows, columns,
     SIDE: tl.constexpr, IN: tl.constexpr, OUT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """A convolution at some places, in fp32: a product for each tap."""
-    across, down = place % columns, (place // columns) % rows
+    across, down = place % columns, place // columns
     channel, out = tl.arange(0, IN), tl.arange(0, OUT)
     total = tl.zeros((BLOCK, OUT), tl.float32) + tl.load(bias + out)[None, :]
-    for tap in tl.static_range(SIDE * SIDE):
+    for tap in range(SIDE * SIDE):
         dy, dx = tap // SIDE - SIDE // 2, tap % SIDE - SIDE // 2
         inside = (down + dy >= 0) & (down + dy < rows) & (across + dx >= 0) & (across + dx < columns)
-        inside = inside & (place < count)
+        inside = inside & (place < rows * columns)
         at = (place + dy * columns + dx)[:, None] * IN + channel[None, :]
         values = tl.load(layer + at, mask=inside[:, None], other=0.0)
-        total += tl.dot(values, tl.load(weight + (tap * IN + channel[:, None]) * OUT + out[None, :]))
+        total = tl.dot(values, tl.load(weight + (tap * IN + channel[:, None]) * OUT + out[None, :]), total)
     return total
 
 
 @triton.jit
 def _middle(
-    layer, weight, bias, result, count, rows, columns,
+    layer, weight, bias, result, rows, columns,
     SIDE: tl.constexpr, IN: tl.constexpr, OUT: tl.constexpr, BEND: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """A layer to a layer."""
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    total = _bent(_sums(layer, weight, bias, place, count, rows, columns, SIDE, IN, OUT, BLOCK), BEND)
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    count = rows * columns
+    plane = tl.program_id(1).to(tl.int64) * count
+    layer += plane * IN
+    result += plane * OUT
+    total = _bent(_sums(layer, weight, bias, place, rows, columns, SIDE, IN, OUT, BLOCK), BEND)
     where = place[:, None] * OUT + tl.arange(0, OUT)[None, :]
     tl.store(result + where, total.to(result.dtype.element_ty), mask=place[:, None] < count)
 
 
 @triton.jit
 def _last(
-    layer, weight, bias, source, result, finite, count, rows, columns, gain, offset, peak,
+    layer, weight, bias, source, result, finite, rows, columns, gain, offset, peak,
     SIDE: tl.constexpr, IN: tl.constexpr, OUT: tl.constexpr, SCALE: tl.constexpr, ADD: tl.constexpr,
     WIDE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """A layer to whole numbers, each where it belongs in the larger plane."""
-    place = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    total = _sums(layer, weight, bias, place, count, rows, columns, SIDE, IN, OUT, BLOCK)
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    count = rows * columns
+    plane = tl.program_id(1).to(tl.int64) * count
+    layer += plane * IN
+    source += plane
+    result += plane * (SCALE * SCALE)
+    total = _sums(layer, weight, bias, place, rows, columns, SIDE, IN, OUT, BLOCK)
     if ADD:
         total += _sample(source, place, place < count, gain, offset, WIDE)[:, None]
     channel = tl.arange(0, OUT)
@@ -163,23 +176,23 @@ class Chain:
         finite.fill_(1)
         planes, rows, columns = shape
         count = planes * rows * columns
-        grid = (triton.cdiv(count, _BLOCK),)
+        grid = (triton.cdiv(rows * columns, _BLOCK), planes)
         wide = {"WIDE": numbers.bit_depth != 8, "BLOCK": _BLOCK}
         first, *middle, last = self.layers
         layer = torch.empty(count * first.outputs, dtype=self.kind, device=source.device)
         _first[grid](
-            source, first.weight, first.bias, layer, count, rows, columns, numbers.gain, numbers.offset,
+            source, first.weight, first.bias, layer, rows, columns, numbers.gain, numbers.offset,
             SIDE=first.side, TAPS=first.inputs, OUT=first.outputs, BEND=first.bend, **wide,
         )  # fmt: skip
         for each in middle:
             larger = torch.empty(count * each.outputs, dtype=self.kind, device=source.device)
             _middle[grid](
-                layer, each.weight, each.bias, larger, count, rows, columns,
+                layer, each.weight, each.bias, larger, rows, columns,
                 SIDE=each.side, IN=each.inputs, OUT=each.outputs, BEND=each.bend, BLOCK=_BLOCK,
             )  # fmt: skip
             layer = larger
         _last[grid](
-            layer, last.weight, last.bias, source, target, finite, count, rows, columns,
+            layer, last.weight, last.bias, source, target, finite, rows, columns,
             numbers.gain, numbers.offset, float(numbers.peak),
             SIDE=last.side, IN=last.inputs, OUT=last.outputs, SCALE=self.scale, ADD=self.adds_input, **wide,
         )  # fmt: skip
