@@ -21,9 +21,11 @@ from vsr.errors import ConfigError
 from vsr.layout import Layout
 from vsr.models.quantized import calibrate, quantize
 from vsr.reuse import Reuse, ReusingRunner
+from vsr.tiles import TiledRunner
 
 MARGIN = 2
 SHAPE = (230, 417)
+GEOMETRY = (SHAPE, (115, 209), (115, 209))
 
 
 class Waiting:
@@ -85,12 +87,13 @@ def sequence(shape: tuple[int, int], *, frames: int, seed: int, bit_depth: int =
         yield plane
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_random_sequences_are_what_they_would_be(seed: int) -> None:
+@pytest.mark.parametrize("any_shape", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_random_sequences_are_what_they_would_be(seed: int, any_shape: bool) -> None:
     random = np.random.default_rng(seed)
     bit_depth = (8, 10)[seed % 2]
     inner = Counting()
-    runner = reusing(inner, numbers=Numbers(bit_depth=bit_depth))
+    runner = reusing(inner, numbers=Numbers(bit_depth=bit_depth), kept=(96, 32)[any_shape], any_shape=any_shape)
     waiting: deque[tuple[Job, Plane]] = deque()
     given_out: list[tuple[Plane, Plane]] = []
     samples = 0
@@ -257,18 +260,46 @@ def assert_same(plain: Upscaler, other: Upscaler, pictures: Sequence[Planes], la
 @pytest.mark.parametrize(
     ("kind", "scale", "layout"),
     [
-        ("int8", 2, Layout()),
         ("fp32", 3, Layout(bit_depth=10, full_range=True)),
         ("int8", 4, Layout(subsampling="gray")),
         ("int8", 3, Layout(subsampling="444", bit_depth=10)),
     ],
 )
-def test_networks_on_openvino_are_exact(kind: str, scale: int, layout: Layout) -> None:
+def test_networks_on_openvino_are_exact(kind: str, scale: int, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = spy(monkeypatch)
     rows, columns = 213, 335
     shapes = [(rows, columns), *[layout.chroma_shape(rows, columns)] * 2][: 1 if layout.subsampling == "gray" else 3]
-    planes = [sequence(shape, frames=18, seed=n, bit_depth=layout.bit_depth) for n, shape in enumerate(shapes)]
+    planes = [sequence(shape, frames=12, seed=n, bit_depth=layout.bit_depth) for n, shape in enumerate(shapes)]
     pictures = list(zip(*planes, strict=True))
     assert_same(*upscalers("exact", kind=kind, scale=scale), pictures, layout)
+    assert set(taken) > set(shapes)
+
+
+def spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of all that is handed in behind the reuse."""
+    taken: list[tuple[int, ...]] = []
+    submit = TiledRunner.submit
+
+    def submitted(self: TiledRunner, planes: Sequence[Plane]) -> Job:
+        taken.extend(plane.shape for plane in planes)
+        return submit(self, planes)
+
+    monkeypatch.setattr(TiledRunner, "submit", submitted)
+    return taken
+
+
+@pytest.mark.parametrize("layout", [Layout(), Layout(bit_depth=10)])
+def test_the_default_network_on_this_machine_is_exact(layout: Layout) -> None:
+    """On the C code where it was built."""
+    planes = [sequence(shape, frames=30, seed=n, bit_depth=layout.bit_depth) for n, shape in enumerate(GEOMETRY)]
+    plain, other = (Upscaler(device="cpu", reuse=reuse) for reuse in ("off", "auto"))
+    assert_same(plain, other, list(zip(*planes, strict=True)), layout)
+
+
+def test_auto_is_off_for_interpolation() -> None:
+    up = Upscaler("bicubic", device="cpu", reuse="auto")
+    first, second = (up.luma(photo()) for _ in range(2))
+    assert not np.shares_memory(first, second)
 
 
 def test_a_real_clip_is_exact(data_dir: Path) -> None:
@@ -291,7 +322,7 @@ def test_on_torch_repeated_pictures_are_reused(model: str) -> None:
     layout = Layout(matrix=1)
     net = network(model, 2)
     plain, other = (Upscaler(network=net, device="torch", reuse=reuse) for reuse in ("off", "exact"))
-    first, second = ([(noise(*SHAPE, seed=n), *[noise(115, 209, seed=n)] * 2)] for n in (0, 1))
+    first, second = ([(noise(*SHAPE, seed=n), *[noise(*GEOMETRY[1], seed=n)] * 2)] for n in (0, 1))
     results = [other.submit(planes, layout=layout).result()[0] for planes in (first, first, second, second, first)]
     for planes, result in zip((first, first, second, second, first), results, strict=True):
         for a, b in zip(result, plain.submit(planes, layout=layout).result()[0], strict=True):

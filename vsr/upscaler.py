@@ -56,9 +56,10 @@ class Upscaler:
         network: a network of this scale, on luma or on RGB, to use in place of ``model`` with its shipped weights.
         reuse: what of a picture need not be computed, since it is as it was in the picture before: ``"off"``;
             ``"exact"``, which changes no sample; ``"threshold=N"``, which also takes as unchanged what differs by N
-            steps of 8 bit at most, and is lossy; ``"auto"``: exact, but off on CUDA, where to compare costs more than
-            to compute. Planes of results are then read-only, for they may be given out twice. Where PyTorch runs the
-            network, and for networks on RGB, exact reuse is of pictures that are repeated as a whole.
+            steps of 8 bit at most, and is lossy; ``"auto"``: exact, but off for interpolation and on CUDA, where to
+            compare costs about as much as to compute. Planes of results are then read-only, for they may be given out
+            twice. Where PyTorch runs the network, and for networks on RGB, exact reuse is of pictures that are repeated
+            as a whole.
 
     Attributes:
         choice: the device and precision that were settled on, and why.
@@ -103,7 +104,7 @@ class Upscaler:
         trained = not isinstance(self.network, Interpolation)
         channels = self.network.channels
         self.choice = choose(device, precision, has_int8=has_int8, trained=trained, channels=channels)
-        if reuse == "auto" and self.choice.device.startswith("cuda"):
+        if reuse == "auto" and (not trained or self.choice.device.startswith("cuda")):
             unchanged = None
         if network is None and self.choice.precision == "int8":
             self.network = load(model, scale, "int8")

@@ -121,7 +121,7 @@ def upscale(
         typer.Option(
             metavar="HOW",
             help="What does not change is not computed again: exact (same output); off; threshold=N (lossy, for noisy "
-            "cameras: up to N of 255 counts as unchanged); auto: exact, off on a GPU.",
+            "cameras: up to N of 255 counts as unchanged); auto: exact where it pays.",
             rich_help_panel=_NETWORK,
         ),
     ] = "auto",
