@@ -1,0 +1,68 @@
+/* The C code on random planes whose last sample lies at the end of what may be read, under the compiler's sanitizers. */
+#define _GNU_SOURCE
+#include "../vsr/native/kernels.c"
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+typedef struct {
+    uint8_t *at, *base;
+    size_t mapped;
+} Guarded;
+
+/* `bytes` of memory between two pages that must not be touched. */
+static Guarded guarded(size_t bytes) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (bytes + page - 1) / page * page;
+    uint8_t *base = mmap(NULL, whole + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(base, page, PROT_NONE);
+    mprotect(base + page + whole, page, PROT_NONE);
+    return (Guarded){base + page + whole - bytes, base, whole + 2 * page};
+}
+
+static uint32_t state = 1;
+
+static int any(int below) {
+    state = state * 1664525u + 1013904223u;
+    return (int)((state >> 8) % (uint32_t)below);
+}
+
+static size_t weights_of(int layer, int count, int scale) {
+    if (layer == 0) return 3 * 64;
+    return layer == count - 1 && scale == 2 ? 3 * 12 * 16 : 3 * 12 * 64;
+}
+
+static int once(void) {
+    const int count = 2 + any(6), scale = 2 + any(3), rows = 1 + any(40), columns = 1 + any(any(10) ? 80 : 700);
+    const int wide = any(2), size = wide ? 2 : 1, taps = 1 + 2 * any(4);
+    const size_t in_stride = (size_t)(columns + any(9)) * size, out_stride = (size_t)columns * scale * size;
+    const size_t in_bytes = in_stride * (rows - 1) + (size_t)columns * size;
+    const Guarded in = guarded(in_bytes), out = guarded(out_stride * rows * scale);
+    for (size_t i = 0; i < in_bytes; i++) in.at[i] = any(256);
+    const int first = any(rows), last = first + 1 + any(rows - first);
+    const Plane plane = {in.at, out.at, in_stride, out_stride, rows, columns, first, last, wide, wide ? 1023 : 255};
+
+    Layer layers[MOST_LAYERS];
+    int8_t *weights[MOST_LAYERS];
+    float numbers[CHANNELS], kernel[9 * 7];
+    for (int i = 0; i < CHANNELS; i++) numbers[i] = 0.001f * any(100);
+    for (int i = 0; i < 9 * 7; i++) kernel[i] = 0.1f * any(10) - 0.2f;
+    for (int i = 0; i < count; i++) {
+        weights[i] = malloc(weights_of(i, count, scale));
+        for (size_t k = 0; k < weights_of(i, count, scale); k++) weights[i][k] = any(256);
+        layers[i] = (Layer){weights[i], numbers, numbers};
+    }
+    int code = vsr_has_chain() ? vsr_chain(layers, count, scale, any(2) ? 1.0f : 0.5f, 0.0f, &plane) : OK;
+    if (!code) code = vsr_interpolate(kernel, kernel, taps, scale, &plane);
+    for (int i = 0; i < count; i++) free(weights[i]);
+    munmap(in.base, in.mapped);
+    munmap(out.base, out.mapped);
+    return code;
+}
+
+int main(void) {
+    for (int round = 0; round < 1500; round++)
+        if (once()) return 1;
+    puts("done");
+    return 0;
+}
