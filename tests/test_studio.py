@@ -323,7 +323,8 @@ def test_a_recording_that_fails_is_told_and_the_run_goes_on(
     studio = open_studio(PATTERN, recordings=folder)
     shows(studio)
     studio.record(True)
-    wait_for(lambda: studio.state()["recording"] is None)
+    wait_for(lambda: studio.state()["message"] != "")
+    assert studio.state()["recording"] is None
     assert studio.state()["message"] == "the recording has ended: cannot record into a.mp4: No space left on device"
     assert studio.state()["phase"] == "running"
     assert full.ends == ["abort"]

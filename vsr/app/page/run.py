@@ -153,12 +153,18 @@ class Run:
             log.log(logging.WARNING if known else logging.ERROR, "the run has ended: %s", error, exc_info=not known)
             self._set("failed", self._explain(error))
         finally:
-            self._on_end()
-            # Networks hold much memory, and refer to what refers to them: Python alone would keep them for hours.
-            self._session = None
-            gc.collect()
-            self._ended.set()
-            self._stage.clear()
+            try:
+                self._on_end()
+            finally:
+                self._leave()
+
+    def _leave(self) -> None:
+        # Networks hold much memory, and refer to what refers to them: Python alone would keep them for hours.
+        self._session = None
+        gc.collect()
+        self._stage.clear()
+        self._ended.set()
+        self._stage.touch()
 
     def _show(self) -> None:
         with self._open_source(self) as source:

@@ -143,10 +143,11 @@ class Studio:
             self.stage.touch()
             return name
         run = self._run
-        if run is None or run.session is None or run.stopping or run.ended:
+        session = run.session if run is not None and not run.stopping else None
+        if session is None:
             raise PageError("nothing is shown that could be recorded; start a source first")
         self._note = ""
-        name = self._recordings.begin(run.session)
+        name = self._recordings.begin(session)
         self.stage.touch()
         return name
 
@@ -185,16 +186,18 @@ class Studio:
             PageError: nothing is shown.
         """
         run = self._run
-        if run is None or run.session is None:
+        session = run.session if run is not None else None
+        if session is None:
             raise PageError("nothing is shown; start a source first")
         with self._baseline_lock:
-            return run.session.baseline().submit([small]).result()[0]
+            return session.baseline().submit([small]).result()[0]
 
     def state(self) -> dict[str, Any]:
         """How everything stands, as plain values ready for JSON."""
         run = self._run
         options = run.options if run is not None else self.options
-        feed = run.session.feed if run is not None and run.session is not None else None
+        session = run.session if run is not None else None
+        feed = session.feed if session is not None else None
         return {
             "phase": run.phase if run is not None else "idle",
             "message": (run.message if run is not None else "") or self._note,
