@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -53,7 +54,7 @@ class NativeBackend:
         self.threads = threads or usable_cores()
         self.in_flight = 1 if latency else self.threads
         self.bands = self.threads if latency else 1
-        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="vsr-native")
+        self.pool = _workers(self.threads)
         self._open_other, self._other = other, None  # type: tuple[Callable[[], Backend], Backend | None]
 
     def runner(self, network: Network, numbers: Numbers) -> Runner:
@@ -73,6 +74,12 @@ class NativeBackend:
         """The backend behind this one."""
         self._other = self._other or self._open_other()
         return self._other
+
+
+@cache
+def _workers(count: int) -> ThreadPoolExecutor:
+    """Threads that all backends share: more of them than cores would be no faster."""
+    return ThreadPoolExecutor(count, thread_name_prefix="vsr-native")
 
 
 def is_chain(network: nn.Module) -> bool:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.backends.base import Job, Numbers, Plane, Program, Runner, usable_cores
-from vsr.backends.quiet import load_openvino
+from vsr.backends.quiet import load_openvino, without_arguments
 from vsr.models.base import Network, SubpixelNetwork
 from vsr.models.interpolation import Interpolation
 from vsr.spans import tell
@@ -89,7 +89,7 @@ def _graph(network: Network, numbers: Numbers, shape: Shape) -> Any:
 
 def _converted(body: nn.Module, shape: Shape) -> Any:
     openvino = load_openvino()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_arguments():
         # OpenVINO reads a trace of the network, and PyTorch warns of each that traces are going away.
         warnings.simplefilter("ignore")
         example = torch.zeros(1, shape[1], 16, 16)

@@ -1,9 +1,11 @@
-"""OpenVINO, loaded without its telemetry."""
+"""OpenVINO, loaded without its telemetry, and not listening to our command line."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 
@@ -21,3 +23,13 @@ def load_openvino() -> ModuleType:
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes an import of it fail
     return importlib.import_module("openvino")
+
+
+@contextmanager
+def without_arguments() -> Iterator[None]:
+    """Hide the words of the command line: OpenVINO's converter takes a ``--verbose`` there for its own, and prints."""
+    words, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        yield
+    finally:
+        sys.argv = words
