@@ -43,8 +43,7 @@ def test_a_browser_without_camera_is_told(visit: Visit) -> None:
 
 def test_closing_the_page_ends_the_run(visit: Visit) -> None:
     viewer, other = visit(permissions=["camera"]), visit()
-    viewer.choose("#vsr-source", CAMERA)
-    viewer.press("#vsr-start")
+    viewer.start(CAMERA, model="bicubic")
     other.wait_for_phase("running")
     viewer.page.close()
     other.wait_for_phase("idle")
