@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from pictures import network, noise, photo, to_floats
 
-from vsr import Upscaler
+from vsr import Upscaler, upscale_video
+from vsr.app.bench_reuse import bench_reuse
 from vsr.app.enhancer import UpscalerEnhancer
 from vsr.backends.base import Done, Job, Numbers, Plane, Planes, Runner
 from vsr.errors import ConfigError
@@ -336,6 +337,24 @@ def test_reset_forgets() -> None:
     assert np.shares_memory(first, second)
     UpscalerEnhancer(up).reset()
     assert not np.shares_memory(second, up.luma(photo()))
+
+
+def test_files_are_the_same_with_and_without(tmp_path: Path, clip: Path) -> None:
+    made = {how: upscale_video(clip, tmp_path / f"{how}.mkv", reuse=how, codec="ffv1") for how in ("off", "exact")}
+    pictures = {}
+    for how, report in made.items():
+        with av.open(report.output) as container:
+            pictures[how] = [frame.to_ndarray() for frame in container.decode(video=0)]
+    np.testing.assert_array_equal(pictures["exact"], pictures["off"])
+    with pytest.raises(ConfigError, match="got reuse 'on'"):
+        upscale_video(clip, tmp_path / "none.mkv", reuse="on")
+    assert not (tmp_path / "none.mkv").exists()
+
+
+def test_bench_compares_scenes() -> None:
+    figures = bench_reuse(size=(128, 96), model="nearest", scale=2)
+    assert set(figures["scenes"]) == {"motion", "desk", "still"}
+    assert figures["scenes"]["still"]["cpu_ms"] > 0
 
 
 @pytest.mark.parametrize("text", ["on", "threshold", "threshold=0", "threshold=256", "threshold=-1", "exact ", ""])
