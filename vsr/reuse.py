@@ -16,14 +16,14 @@ import itertools
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 
 from vsr.backends.base import Job, Numbers, Plane, Planes, Runner
 from vsr.errors import ConfigError
-from vsr.tiles import Span, spans
+from vsr.patches import Batch, Larger, Patched, Results, Tile, Work, joined
+from vsr.tiles import spans
 
 log = logging.getLogger(__name__)
 
@@ -69,128 +69,19 @@ class Reuse:
         return self.threshold << (numbers.bit_depth - 8)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tile:
-    down: Span
-    across: Span
-
-    def window(self, plane: Plane) -> Plane:
-        """What the result of this tile depends on."""
-        return plane[self.down.start : self.down.stop, self.across.start : self.across.stop]
-
-    @property
-    def area(self) -> int:
-        """Samples that are run."""
-        return (self.down.stop - self.down.start) * (self.across.stop - self.across.start)
-
-    def beside(self, other: _Tile) -> bool:
-        """Whether this tile goes on where another one of the same row ends."""
-        return self.down == other.down and self.across.keep_start == other.across.keep_stop
-
-    def joined(self, last: _Tile) -> _Tile:
-        """One tile from this one to another of the same row."""
-        first, stop, keep_stop = self.across, last.across.stop, last.across.keep_stop
-        return _Tile(self.down, Span(first.start, stop, first.keep_start, keep_stop))
-
-    def lay(self, result: Plane, on: Plane, *, scale: int) -> None:
-        """Copy what is kept of a result to its place in a larger plane."""
-        on[self.down.kept(scale), self.across.kept(scale)] = result[self.down.inner(scale), self.across.inner(scale)]
-
-
-def _joined(tiles: list[_Tile]) -> list[_Tile]:
-    """Those side by side as one, of tiles in reading order."""
-    result: list[_Tile] = []
-    for tile in tiles:
-        if result and tile.beside(result[-1]):
-            result[-1] = result[-1].joined(tile)
-        else:
-            result.append(tile)
-    return result
-
-
-class _Larger(Protocol):
-    """A larger plane on its way."""
-
-    @property
-    def depth(self) -> int:
-        """How many results have to come first."""
-        ...
-
-    def result(self) -> Plane:
-        """Wait; read-only, for it may be given out again."""
-        ...
-
-
-class _Batch:
-    """Planes of one shape that are run together."""
-
-    def __init__(self) -> None:
-        self.planes: list[Plane] = []
-        self.job: Job | None = None
-
-    def add(self, plane: Plane) -> _Whole:
-        self.planes.append(plane)
-        return _Whole(self, len(self.planes) - 1)
-
-    def start(self, runner: Runner) -> None:
-        if self.planes:
-            self.job = runner.submit(self.planes)
-            self.planes = []
-
-
-class _Whole:
-    """A result as it came."""
-
-    depth = 0
-
-    def __init__(self, batch: _Batch, index: int) -> None:
-        self._batch, self._index = batch, index
-
-    def result(self) -> Plane:
-        assert self._batch.job is not None
-        plane = self._batch.job.result()[self._index]
-        plane.setflags(write=False)
-        return plane
-
-
-class _Patched:
-    """An earlier result with some tiles that are new."""
-
-    def __init__(self, before: _Larger, tiles: list[tuple[_Tile, _Whole]], *, scale: int) -> None:
-        self._before: _Larger | None = before
-        self._tiles, self._scale = tiles, scale
-        self._plane: Plane | None = None
-
-    @property
-    def depth(self) -> int:
-        """How many results have to come first."""
-        return 0 if self._before is None else self._before.depth + 1
-
-    def result(self) -> Plane:
-        if self._plane is None:
-            assert self._before is not None
-            plane = self._before.result().copy()
-            for tile, piece in self._tiles:
-                tile.lay(piece.result(), plane, scale=self._scale)
-            plane.setflags(write=False)
-            # What is earlier must not be held for as long as this is.
-            self._plane, self._before, self._tiles = plane, None, []
-        return self._plane
-
-
 @dataclass(slots=True)
 class _Lane:
     """One sequence of planes: what the last output was made of, and that output."""
 
     seen: Plane | None = None
-    made: _Larger | None = None
+    made: Larger | None = None
     # Tiles that were made later than the rest, of samples that differed from what was seen by more than a threshold.
-    windows: dict[_Tile, Plane] | None = None
+    windows: dict[Tile, Plane] | None = None
 
     def forget(self) -> None:
         self.seen = self.made = self.windows = None
 
-    def window(self, tile: _Tile) -> Plane:
+    def window(self, tile: Tile) -> Plane:
         assert self.seen is not None
         own = None if self.windows is None else self.windows.get(tile)
         return tile.window(self.seen) if own is None else own
@@ -232,7 +123,7 @@ class ReusingRunner:
         self.threshold, self.together, self.any_shape = reuse.steps(numbers), together, any_shape
         self._lanes = [_Lane() for _ in range(lanes)]
         self._shape: tuple[int, ...] = ()
-        self._rows: list[list[_Tile]] = []
+        self._rows: list[list[Tile]] = []
         self._trusted: dict[tuple[int, ...], bool] = {}
         self._moving = self._resting = 0
 
@@ -240,13 +131,13 @@ class ReusingRunner:
         """Planes of one shape, as many as there are lanes or a multiple of it; copied before this returns."""
         if planes[0].shape != self._shape:
             self._cut(planes[0].shape)
-        work = _Work(whole=_Batch(), together=_Batch() if self.together else None)
+        work = Work(whole=Batch(), together=Batch() if self.together else None)
         count = len(self._lanes)
-        results: list[_Larger] = []
+        results: list[Larger] = []
         for first in range(0, len(planes), count):
             results += self._picture(planes[first : first + count], work)
         work.start(self.runner)
-        return _Results(results)
+        return Results(results)
 
     def reset(self) -> None:
         """Forget all pictures."""
@@ -261,11 +152,11 @@ class ReusingRunner:
             return
         side = max(self.kept, _KEPT_MARGINS * self.margin) + 2 * self.margin
         down, across = (spans(length, side, self.margin) for length in shape)
-        rows = [[_Tile(y, x) for x in across] for y in down]
+        rows = [[Tile(y, x) for x in across] for y in down]
         if rows[0][0].area <= _MOST * shape[0] * shape[1]:
             self._rows = rows
 
-    def _picture(self, planes: Sequence[Plane], work: _Work) -> list[_Larger]:
+    def _picture(self, planes: Sequence[Plane], work: Work) -> list[Larger]:
         """One plane of each lane."""
         if self._resting:
             self._resting -= 1
@@ -277,7 +168,7 @@ class ReusingRunner:
         parts = zip(self._lanes, planes, changed, strict=True)
         return [self._patched(lane, plane, tiles, work) for lane, plane, tiles in parts]
 
-    def _changes(self, planes: Sequence[Plane]) -> list[list[_Tile]] | None:
+    def _changes(self, planes: Sequence[Plane]) -> list[list[Tile]] | None:
         """The tiles of each lane that changed; None where a picture is new or moves as a whole."""
         if any(lane.made is None for lane in self._lanes):
             return None
@@ -291,11 +182,11 @@ class ReusingRunner:
         self._moving = 0
         return changed
 
-    def _changed(self, lane: _Lane, plane: Plane) -> list[_Tile] | None:
+    def _changed(self, lane: _Lane, plane: Plane) -> list[Tile] | None:
         assert lane.seen is not None
         if lane.windows is None and np.array_equal(lane.seen, plane):
             return []
-        changed: list[_Tile] = []
+        changed: list[Tile] = []
         for row in self._rows:
             rows = slice(row[0].down.start, row[0].down.stop)
             if lane.windows is None and np.array_equal(lane.seen[rows], plane[rows]):
@@ -303,7 +194,7 @@ class ReusingRunner:
             changed += (tile for tile in row if self._differ(tile.window(plane), lane.window(tile)))
             if len(changed) > _MOST * len(row) * len(self._rows):
                 return None
-        area = sum(tile.area for tile in (_joined(changed) if self.any_shape else changed))
+        area = sum(tile.area for tile in (joined(changed) if self.any_shape else changed))
         return changed if self._rows and area <= _MOST * plane.size else None
 
     def _differ(self, a: Plane, b: Plane) -> bool:
@@ -317,22 +208,22 @@ class ReusingRunner:
         self._moving += 1
         self._resting = min(_LONGEST_REST, (1 << (self._moving - 1)) >> 1)
 
-    def _whole(self, lane: _Lane, plane: Plane, work: _Work) -> _Larger:
+    def _whole(self, lane: _Lane, plane: Plane, work: Work) -> Larger:
         larger = work.whole.add(plane)
         lane.forget()
         if not self._resting:
             lane.seen, lane.made = plane, larger
         return larger
 
-    def _patched(self, lane: _Lane, plane: Plane, tiles: list[_Tile], work: _Work) -> _Larger:
+    def _patched(self, lane: _Lane, plane: Plane, tiles: list[Tile], work: Work) -> Larger:
         assert lane.made is not None
         if not tiles:
             return lane.made
         if lane.made.depth >= _DEEPEST:
             lane.made.result()
-        run = _joined(tiles) if self.any_shape else tiles
+        run = joined(tiles) if self.any_shape else tiles
         pieces = [(tile, work.piece(tile.window(plane))) for tile in run]
-        lane.made = _Patched(lane.made, pieces, scale=self.scale)
+        lane.made = Patched(lane.made, pieces, scale=self.scale)
         if self.threshold:
             # Compared with what each output was made of, not with the last picture, nothing drifts.
             lane.windows = (lane.windows or {}) | {tile: tile.window(plane).copy() for tile in tiles}
@@ -357,44 +248,16 @@ class ReusingRunner:
         tiles = list(itertools.chain(*self._rows))
         return all(np.array_equal(self._in_pieces(noise, run), whole) for run in self._runs(tiles))
 
-    def _in_pieces(self, plane: Plane, tiles: list[_Tile]) -> Plane:
+    def _in_pieces(self, plane: Plane, tiles: list[Tile]) -> Plane:
         rows, columns = plane.shape
         made = np.zeros((rows * self.scale, columns * self.scale), plane.dtype)
         for tile in tiles:
             tile.lay(self.runner.submit([tile.window(plane)]).result()[0], made, scale=self.scale)
         return made
 
-    def _runs(self, tiles: list[_Tile]) -> list[list[_Tile]]:
+    def _runs(self, tiles: list[Tile]) -> list[list[Tile]]:
         """The shapes that there may be: each tile alone and, where they are joined, as many as can be."""
-        return [tiles, _joined(tiles)] if self.any_shape else [tiles]
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """What one call has to run."""
-
-    whole: _Batch
-    together: _Batch | None
-    # One by one, each is a request of its own, and all cores share them.
-    single: list[_Batch] = field(default_factory=list)
-
-    def piece(self, plane: Plane) -> _Whole:
-        if self.together is not None:
-            return self.together.add(plane)
-        self.single.append(_Batch())
-        return self.single[-1].add(plane)
-
-    def start(self, runner: Runner) -> None:
-        for batch in (self.whole, *self.single, *([] if self.together is None else [self.together])):
-            batch.start(runner)
-
-
-@dataclass(frozen=True, slots=True)
-class _Results:
-    planes: list[_Larger]
-
-    def result(self) -> list[Plane]:
-        return [plane.result() for plane in self.planes]
+        return [tiles, joined(tiles)] if self.any_shape else [tiles]
 
 
 class Repeats:
