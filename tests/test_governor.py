@@ -218,6 +218,7 @@ class Named(StubEnhancer):
     def __init__(self, number: int, gate: threading.Event | None = None) -> None:
         super().__init__(lambda frames: [replace(each, duration=number) for each in frames])
         self.threads: set[str] = set()
+        self.resets = 0
         self._gate = gate
 
     def submit(self, frames: Sequence[Frame]) -> StubPending:
@@ -227,7 +228,7 @@ class Named(StubEnhancer):
         return super().submit(frames)
 
     def reset(self) -> None:
-        pass
+        self.resets += 1
 
 
 EAGER = Tuning(slot_seconds=0.0, settle_seconds=0.0, calm_seconds=0.0)
@@ -314,3 +315,12 @@ def test_a_ladder_from_nowhere() -> None:
         ladder("nonesuch", scale=2)
     with pytest.raises(WeightsError):
         ladder("espcn-wide", scale=4)
+
+
+def test_a_network_is_measured_as_on_pictures_that_all_differ(
+    governed: Callable[..., tuple[GovernedEnhancer, dict[str, Named]]],
+) -> None:
+    _, built = governed()
+    wait_for(lambda: built["best"].resets > 0)
+    best = built["best"]
+    wait_for(lambda: best.resets == len(best.batches) - 1)

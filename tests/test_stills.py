@@ -210,3 +210,11 @@ def test_one_maker_serves_frames_of_all_kinds() -> None:
         form = PixelFormat(matrix=1, bit_depth=(8, 10)[round_ % 2])
         frame = coloured(rgb, form, width=48 + 2 * (round_ % 17), matrix=1)
         assert_colour(maker.whole(frame, Look(), width=40), rgb)
+
+
+@pytest.mark.parametrize("width", [*range(990, 1000), 1026, 1019, 17, 3])
+def test_every_column_is_drawn(width: int) -> None:
+    planes = (np.full((36, width), 200, np.uint8), *(np.full((18, (width + 1) // 2), 128, np.uint8) for _ in "uv"))
+    frame = Frame(planes=planes, format=PixelFormat(subsampling="420"), pts=0, time_base=Fraction(1, 25))
+    still = StillMaker().whole(frame, Look(), width=width)
+    assert np.ptp(np.asarray(Image.open(io.BytesIO(still.jpeg)).convert("L")).astype(int)) <= 1

@@ -213,6 +213,8 @@ class _Workshop:
         enhancer.submit([blank(geometry)]).result()
         times: list[float] = []
         while len(times) < _TIMES and sum(times) < _TIMES_SECONDS:
+            # Else a network that computes only what has changed would be measured as one that has nothing to do.
+            enhancer.reset()
             started = perf_counter()
             enhancer.submit([blank(geometry)]).result()
             times.append(perf_counter() - started)

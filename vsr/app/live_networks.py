@@ -37,6 +37,7 @@ class LiveOptions:
         device: as :class:`vsr.Upscaler` takes it.
         precision: as :class:`vsr.Upscaler` takes it.
         threads: CPU cores for the network; 0 for all.
+        reuse: as :class:`vsr.Upscaler` takes it: what does not change is not computed again.
     """
 
     model: str = "ecbsr"
@@ -46,6 +47,7 @@ class LiveOptions:
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
+    reuse: str = "auto"
 
 
 class LiveNetworks:
@@ -133,6 +135,7 @@ class LiveNetworks:
             precision=options.precision if name == options.model else "auto",
             threads=options.threads,
             latency=True,
+            reuse=options.reuse,
         )
         self._note(upscaler)
         width, height, _ = self._geometry

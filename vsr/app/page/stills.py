@@ -119,7 +119,9 @@ class StillMaker:
         if stored != (frame.width, frame.height) or form.bit_depth > 8:
             # In two steps: scaling straight to RGB takes several times as long.
             picture = self._scaled(picture, form, stored)
-        pixels = self._convert(picture, form, Interpolation.BILINEAR)
+        # The fast conversion leaves the last columns of other widths as they were.
+        fast = picture.width % 8 == 0
+        pixels = self._convert(picture, form, Interpolation.BILINEAR if fast else _EXACT)
         return _encode(pixels, look, quality=_QUALITY, chroma=_CHROMA_420)
 
     def crop(self, frame: Frame, look: Look, box: Box) -> Still:
