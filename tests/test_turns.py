@@ -9,6 +9,7 @@ from contextlib import suppress
 import pytest
 from stubs import frame
 
+import vsr.app.turns
 from streams.frame import Frame
 from vsr.app.turns import TakingTurns, Turns
 
@@ -86,3 +87,26 @@ def test_reset_is_passed_on() -> None:
     slow = Slow("a", [], threading.Lock())
     TakingTurns(slow, Turns()).reset()
     assert slow.resets == 1
+
+
+def test_what_the_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(vsr.app.turns, "monotonic", lambda: now)
+    turns = Turns(3)
+    assert turns.share_left(1) == 1
+
+    def work(stream: int, seconds: float) -> None:
+        nonlocal now
+        with turns.turn(stream):
+            now += seconds
+
+    work(1, 0.25)
+    work(2, 0.5)
+    now = 102
+    assert [turns.share_left(stream) for stream in (1, 2, 3)] == [0.75, 0.875, 0.625]
+    # Of what began before the last two seconds only the rest counts, and of what ended before them nothing.
+    now = 102.5
+    assert turns.share_left(3) == 0.875
+    work(2, 5)
+    assert turns.share_left(1) == pytest.approx(1 / 3), "its turn will come, whatever the others want"
+    assert turns.share_left(2) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +16,7 @@ from vsr.app.sizes import size_label
 from vsr.errors import ConfigError
 
 if TYPE_CHECKING:
-    from vsr.app.live import LiveReport, LiveSession, LiveStatus
+    from vsr.app.live import LiveOptions, LiveReport, LiveSession, LiveStatus
 
 _SIZE, _SOURCE, _OUTPUT = "How large, and how it is computed", "How the source is read", "What is written and said"
 
@@ -30,7 +31,11 @@ def live(
     context: typer.Context,
     *,
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="webcam, /dev/video0, rtsp://…, http://…, udp://…, or a file.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="webcam, /dev/video0, rtsp://…, http://…, udp://…, or a file; several, and they take turns.",
+        ),
     ],
     output: Annotated[
         list[str] | None,
@@ -39,7 +44,7 @@ def live(
             "-o",
             metavar="SINK",
             help="A .mp4 or .mkv to record into, hls:FOLDER, rtsp://…, rtmp://…, udp://…, window; several times for "
-            "several. Without it, figures alone.",
+            "several, with {n} for the number of the source where there are more. Without it, figures alone.",
         ),
     ] = None,
     model: Annotated[str, typer.Option(help="The network; see 'vsr models'.", rich_help_panel=_SIZE)] = "ecbsr",
@@ -114,6 +119,7 @@ def live(
     vsr live webcam -o window                                  look
     vsr live rtsp://camera/stream -o camera.mkv --segment-time 10:00
     vsr live rtsp://camera/stream -o hls:www -o rtsp://server/large --realtime-quality auto
+    vsr live rtsp://one/a rtsp://two/b -o 'camera-{n}.mkv'     several, in turns
     vsr live clip.mp4 --realtime --json                        a trial, with figures alone
     """
     console: Console = context.obj
@@ -181,7 +187,7 @@ def devices(
 
 def _run(
     console: Console,
-    url: str,
+    urls: Sequence[str],
     *,
     chosen: dict[str, Any],
     read: dict[str, Any],
@@ -191,18 +197,43 @@ def _run(
     metrics_port: int | None,
 ) -> ExitCode:
     from streams.sinks import EncoderOptions
-    from vsr.app.live import LiveOptions, LiveSession
+    from vsr.app.live import LiveOptions
+
+    job: dict[str, Any] = {
+        "options": LiveOptions(**chosen),
+        "read": read,
+        "written": {**written, "options": EncoderOptions(**encoder)},
+        "duration_seconds": duration_seconds,
+        "metrics_port": metrics_port,
+    }
+    if len(urls) == 1:
+        return _run_one(console, urls[0], **job)
+    from vsr.app.live_several import run_several
+
+    return run_several(console, urls, **job)
+
+
+def _run_one(
+    console: Console,
+    url: str,
+    *,
+    options: LiveOptions,
+    read: dict[str, Any],
+    written: dict[str, Any],
+    duration_seconds: float | None,
+    metrics_port: int | None,
+) -> ExitCode:
+    from vsr.app.live import LiveSession
     from vsr.app.live_ends import check_targets, open_live_source, open_outputs
     from vsr.app.prometheus import serve_metrics
 
     check_targets(written["targets"], source=url, segmented=written["segment_seconds"] is not None)
-    written["options"] = EncoderOptions(**encoder)
     with ExitStack() as stack:
         source = stack.enter_context(open_live_source(url, **read))
         # Not before: while nothing is written there is nothing to finish, and Ctrl-C may break the connecting off.
         stop = stack.enter_context(stop_on_signals())
         session = stack.enter_context(
-            LiveSession(source, lambda feed: open_outputs(feed, **written), options=LiveOptions(**chosen), stop=stop)
+            LiveSession(source, lambda feed: open_outputs(feed, **written), options=options, stop=stop)
         )
         if metrics_port is not None:
             address = stack.enter_context(serve_metrics(session.status, port=metrics_port))
@@ -227,24 +258,14 @@ def _outcome(console: Console, session: LiveSession, *, duration_seconds: float 
 
 def _conclude(console: Console, status: LiveStatus, outcome: LiveReport | Exception) -> ExitCode:
     """Say at the end how it stood, whatever the end."""
-    from vsr.app.live_line import summary_of_live
+    from vsr.app.live_line import end_of, summary_of_live
 
+    console.say(summary_of_live(status if isinstance(outcome, Exception) else outcome.status))
     if isinstance(outcome, Exception):
-        console.say(summary_of_live(status))
-        code = console.fail(outcome)
-        end = {**status.as_dict(), "ended_by": "error", "error": message_of(outcome)}
-    else:
-        console.say(summary_of_live(outcome.status))
-        code = _code_of(outcome)
-        end = outcome.as_dict()
+        console.fail(outcome)
+    code, end = end_of(status, outcome)
     console.give({"event": "end", "exit_code": int(code), **end})
     return code
-
-
-def _code_of(report: LiveReport) -> ExitCode:
-    if report.failed_outputs:
-        return ExitCode.OUTPUT
-    return ExitCode.INTERRUPTED if report.ended_by == "stopped" else ExitCode.OK
 
 
 def _positive(option: str, text: str | None) -> float | None:

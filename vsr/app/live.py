@@ -16,10 +16,10 @@ from streams.sinks import FanOut
 from streams.sinks.base import Sink, SinkStatus
 from streams.stats import LiveStats
 from streams.stats import Report as RunReport
-from vsr.app.governed import Watch
 from vsr.app.governor import Move
 from vsr.app.live_ends import Feed
 from vsr.app.live_networks import LiveNetworks, LiveOptions, Quality
+from vsr.app.live_watch import RunWatch
 from vsr.app.sizes import plan_size
 from vsr.app.stated import stated
 
@@ -120,6 +120,7 @@ class LiveSession:
         options: what is computed.
         wrap: given the enhancer, returns the one to use in its place: for who wants to see the frames before and after.
         stop: set it, from any thread, to end the run, or what the constructor is at.
+        share: of the machine's time, above 0 up to 1, that this run may take now; asked where there is a governor.
 
     Attributes:
         feed: what the outputs are opened for.
@@ -138,6 +139,7 @@ class LiveSession:
         options: LiveOptions | None = None,
         wrap: Callable[[Enhancer], Enhancer] | None = None,
         stop: threading.Event | None = None,
+        share: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self._options = options or LiveOptions()
         self._wishes = [threading.Event(), *([stop] if stop is not None else [])]
@@ -161,7 +163,7 @@ class LiveSession:
         self._outputs = _fan_out(open_sink(self.feed))
         self._begun = self._ended = False
         try:
-            self._pipeline = self._make_pipeline(source, wrap)
+            self._pipeline = self._make_pipeline(source, wrap, share)
         except BaseException:
             self.close()
             raise
@@ -280,7 +282,9 @@ class LiveSession:
             outputs=self._outputs.status(),
         )
 
-    def _make_pipeline(self, source: Source, wrap: Callable[[Enhancer], Enhancer] | None) -> Pipeline:
+    def _make_pipeline(
+        self, source: Source, wrap: Callable[[Enhancer], Enhancer] | None, share: Callable[[], float]
+    ) -> Pipeline:
         enhancer = self._networks.make()
         pipeline = Pipeline(
             source,
@@ -291,7 +295,7 @@ class LiveSession:
             overflow="drop_oldest",
         )
         if self._networks.governed is not None:
-            self._networks.governed.watch = lambda: Watch(input_fps=pipeline.input_fps, dropped=pipeline.dropped_frames)
+            self._networks.governed.watch = RunWatch(pipeline, self._outputs.status, share=share)
         return pipeline
 
 

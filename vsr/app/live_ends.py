@@ -18,6 +18,11 @@ from vsr.errors import ConfigError
 _RECONNECTING = ("webcam", "/dev/video", "rtsp", "rtmp", "http", "udp:", "tcp:")
 # Windows, pages, and nothing at all, have no segments.
 _WITHOUT_SEGMENTS = ("window:", "null:", "preview:", "rtsp", "rtmp", "udp:", "tcp:")
+_NUMBER = "{n}"
+_FOR_ONE_SOURCE = {
+    "window:": "OpenCV keeps all windows of a program on one thread, and each source has its own",
+    "preview:": "the page shows one",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +114,40 @@ def check_targets(targets: Sequence[str], *, source: str, segmented: bool = Fals
             raise ConfigError(f"got -o {target}, which is the input; give the output another name")
         if place is not None:
             seen[place] = target
+
+
+def check_numbered(targets: Sequence[str], *, sources: Sequence[str], segmented: bool = False) -> None:
+    """Look for outputs of several sources that would be in each other's way, before anything is opened.
+
+    Args:
+        targets: with ``{n}`` where the number of the source goes.
+        sources: what is read, two or more.
+        segmented: whether a length of segments was asked for.
+
+    Raises:
+        ConfigError: an output is for one source only, or says not where the number goes; or as :func:`check_targets`.
+        SinkError: nothing here writes to addresses of such a scheme.
+    """
+    for target in targets:
+        spelt = _spelt_out(target)
+        for scheme, reason in _FOR_ONE_SOURCE.items():
+            if spelt.lower().startswith(scheme):
+                raise ConfigError(
+                    f"got -o {target} with {len(sources)} sources: {reason}; give one source, or -o 'hls:www-{_NUMBER}'"
+                )
+        if target and _NUMBER not in target and place_of(spelt) is not None:
+            raise ConfigError(
+                f"got -o {redact(target)} with {len(sources)} sources, which would all write there; "
+                f"put {_NUMBER} where the number of the source goes, as in 'cam-{_NUMBER}.mkv'"
+            )
+    everything = [each for number in range(1, len(sources) + 1) for each in numbered(targets, number)]
+    for source in sources:
+        check_targets(everything, source=source, segmented=segmented)
+
+
+def numbered(targets: Sequence[str], number: int) -> list[str]:
+    """The outputs of one of several sources: its number in the place of ``{n}``."""
+    return [target.replace(_NUMBER, str(number)) for target in targets]
 
 
 def open_outputs(

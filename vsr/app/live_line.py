@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
 from streams.sinks.base import SinkStatus
-from vsr.app.console import Console, write_line
-from vsr.app.live import LiveStatus
+from vsr.app.console import Console, message_of, write_line
+from vsr.app.exit_codes import ExitCode, exit_code_of
+from vsr.app.live import LiveReport, LiveStatus
 
-_LINES_EVERY_SECONDS = 5.0
+LINES_EVERY_SECONDS = 5.0
 
 
 def line_of(status: LiveStatus) -> str:
     """One line for people."""
-    stats, outputs = status.stats, status.outputs
+    stats = status.stats
     size = f"{status.output_size[0]}x{status.output_size[1]}"
     parts = [
         f"{stats.input_fps:.1f} fps in, {stats.output_fps:.1f} out",
@@ -26,6 +28,24 @@ def line_of(status: LiveStatus) -> str:
         f"{stats.reconnects} reconnects" if stats.connected else "source lost, trying again",
         f"{status.network} to {size}",
     ]
+    return " | ".join([*parts, *_troubles(status.outputs)])
+
+
+def short_line_of(status: LiveStatus) -> str:
+    """The same where there are several: what does not change is left out."""
+    stats = status.stats
+    parts = [
+        f"{stats.input_fps:.1f} in, {stats.output_fps:.1f} out",
+        f"{stats.latency.p50 * 1000:.0f} ms, p95 {stats.latency.p95 * 1000:.0f}",
+        f"{status.dropped_frames} dropped",
+        *([] if stats.connected else ["source lost"]),
+        status.network,
+    ]
+    return " | ".join([*parts, *_troubles(status.outputs)])
+
+
+def _troubles(outputs: Sequence[SinkStatus]) -> list[str]:
+    parts = []
     lost = sum(output.dropped for output in outputs)
     if lost:
         parts.append(f"frames lost by outputs: {lost}")
@@ -33,7 +53,7 @@ def line_of(status: LiveStatus) -> str:
         names = [output.name for output in outputs if output.state == state]
         if names:
             parts.append(f"{words}: {', '.join(names)}")
-    return " | ".join(parts)
+    return parts
 
 
 @contextmanager
@@ -58,9 +78,22 @@ class _Lines:
         self._told = monotonic()
 
     def __call__(self, status: LiveStatus) -> None:
-        if monotonic() - self._told >= _LINES_EVERY_SECONDS:
+        if monotonic() - self._told >= LINES_EVERY_SECONDS:
             self._told = monotonic()
             write_line(line_of(status))
+
+
+def end_of(status: LiveStatus, outcome: LiveReport | Exception) -> tuple[ExitCode, dict[str, Any]]:
+    """The exit code of a run that is over, and what its last line of JSON says besides.
+
+    Args:
+        status: how it stands now.
+        outcome: what it did, or what ended it.
+    """
+    if isinstance(outcome, Exception):
+        return exit_code_of(outcome), {**status.as_dict(), "ended_by": "error", "error": message_of(outcome)}
+    code = ExitCode.INTERRUPTED if outcome.ended_by == "stopped" else ExitCode.OK
+    return ExitCode.OUTPUT if outcome.failed_outputs else code, outcome.as_dict()
 
 
 def summary_of_live(status: LiveStatus) -> str:

@@ -11,27 +11,53 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 
 from streams.enhancer import Enhancer, Pending
 from streams.frame import Frame
 
+_WINDOW_SECONDS = 2.0
+
 
 class Turns:
-    """A lock that goes to the one who asked first."""
+    """A lock that goes to the one who asked first.
 
-    def __init__(self) -> None:
+    Args:
+        streams: how many take turns.
+    """
+
+    def __init__(self, streams: int = 1) -> None:
+        self._streams = streams
         self._lock = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
         self._taken = False
+        self._done: deque[_Turn] = deque()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, stream: int = 0) -> Iterator[None]:
         """Wait for one's turn; it ends with the block."""
         self._take()
+        began = monotonic()
         try:
             yield
         finally:
+            self._note(_Turn(stream, began, monotonic()))
             self._pass_on()
+
+    def share_left(self, stream: int) -> float:
+        """What the others leave to a stream of the time, lately: at least its fair share, at most 1."""
+        since = monotonic() - _WINDOW_SECONDS
+        with self._lock:
+            others = sum(
+                turn.end - max(turn.begin, since) for turn in self._done if turn.stream != stream and turn.end > since
+            )
+        return max(1 / self._streams, 1 - others / _WINDOW_SECONDS)
+
+    def _note(self, turn: _Turn) -> None:
+        with self._lock:
+            self._done.append(turn)
+            while self._done[0].end < turn.end - _WINDOW_SECONDS:
+                self._done.popleft()
 
     def _take(self) -> None:
         with self._lock:
@@ -51,16 +77,24 @@ class Turns:
                 self._taken = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    stream: int
+    begin: float
+    end: float
+
+
 class TakingTurns:
     """An enhancer that works only when it is its turn.
 
     Args:
         enhancer: the one that works.
         turns: shared with those of the other streams.
+        stream: which of them it is.
     """
 
-    def __init__(self, enhancer: Enhancer, turns: Turns) -> None:
-        self._enhancer, self._turns = enhancer, turns
+    def __init__(self, enhancer: Enhancer, turns: Turns, *, stream: int = 0) -> None:
+        self._enhancer, self._turns, self._stream = enhancer, turns, stream
 
     def submit(self, frames: Sequence[Frame]) -> Pending:
         """Nothing yet: the turn comes when the result is asked for."""
@@ -72,7 +106,7 @@ class TakingTurns:
 
     def work(self, frames: Sequence[Frame]) -> list[Frame]:
         """Wait for the turn, and work."""
-        with self._turns.turn():
+        with self._turns.turn(self._stream):
             return self._enhancer.submit(frames).result()
 
 
