@@ -150,6 +150,38 @@ def test_a_fault_in_the_sink_is_no_silence() -> None:
     sink.abort()
 
 
+class HangsAtItsEnd(Stub):
+    """As a disk that fails, and then takes its time for whatever is left."""
+
+    def abort(self) -> None:
+        self.hanging.set()
+        assert self.let_go.wait(LONG)
+        super().abort()
+
+
+def test_a_disk_that_fails_and_then_hangs_holds_neither_the_others_nor_the_end() -> None:
+    inner, good = HangsAtItsEnd(fails_at=0), NullSink()
+    stuck = buffered(inner, patience_seconds=LONG)
+    fan = FanOut([stuck, good])
+    fan.write(FIRST)
+    assert inner.hanging.wait(LONG)
+    for frame in frames(5):
+        fan.write(frame)
+    fan.close()
+    assert (good.frames, stuck.status()[0].state, inner.ends) == (6, "failed", [])
+    inner.let_go.set()
+
+
+def test_a_disk_that_fails_and_then_hangs_is_left_behind_by_close() -> None:
+    inner = HangsAtItsEnd(fails_at=0)
+    sink = buffered(inner, patience_seconds=0.05)
+    sink.write(FIRST)
+    with pytest.raises(SinkError, match="no space left"):
+        sink.close()
+    inner.let_go.set()
+    until(lambda: inner.ends)
+
+
 def test_abort_writes_what_waits_and_aborts() -> None:
     inner = Hiccup()
     sink = buffered(inner)

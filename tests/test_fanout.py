@@ -108,6 +108,37 @@ def test_one_that_is_added_begins_at_the_next_frame_and_ends_where_it_is_removed
     assert recording.ends == ["close"]
 
 
+class Ending(Stub):
+    """Takes its time to be finished."""
+
+    def close(self) -> None:
+        self.hanging.set()
+        assert self.let_go.wait(LONG)
+        super().close()
+
+
+def test_a_write_under_way_does_not_wait_for_one_that_is_removed_meanwhile() -> None:
+    ending = Ending()
+
+    class Slow(Stub):
+        def write(self, item: Item) -> None:
+            super().write(item)
+            remover.start()
+            assert ending.hanging.wait(LONG)
+
+    first = Slow()
+    fan = FanOut([first, ending])
+    remover = threading.Thread(target=fan.remove, args=(ending,))
+    rescue = threading.Timer(LONG / 4, ending.let_go.set)
+    rescue.start()
+    fan.write(frames(1)[0])
+    assert not ending.let_go.is_set()
+    rescue.cancel()
+    ending.let_go.set()
+    remover.join(LONG)
+    assert (ending.items, ending.ends, fan.sinks) == ([], ["close"], (first,))
+
+
 def test_an_empty_one_loses_what_comes_until_there_is_a_sink() -> None:
     fan = FanOut([], may_be_empty=True)
     fan.write(frames(1)[0])

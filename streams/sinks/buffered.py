@@ -85,7 +85,10 @@ class BufferedSink(Sink):
         if self._closed:
             return
         self._aborted = True
-        self._end()
+        if self._error is None:
+            self._end()
+        # Else its own thread is at it already, and the other outputs are not to wait for that.
+        self._closed = True
 
     def interrupt(self) -> None:
         """Interrupt the sink."""
@@ -146,14 +149,14 @@ class BufferedSink(Sink):
         try:
             self._write_all()
         except QueueClosed:
-            self._sink.abort()
+            self._abort()
         except StreamError as error:
             self._fail(error)
-            self._sink.abort()
+            self._abort()
         except Exception as error:
             log.exception("the sink failed")
             self._fail(SinkError(f"{self._name} failed: {error!r}"))
-            self._sink.abort()
+            self._abort()
         finally:
             self._let_go()
             self._busy_since = None
@@ -162,11 +165,17 @@ class BufferedSink(Sink):
     def _write_all(self) -> None:
         for item in self._queue:
             self._write(item)
-        self._busy_since = monotonic()
         if self._aborted:
-            self._sink.abort()
-        else:
-            self._sink.close()
+            self._abort()
+            return
+        self._busy_since = monotonic()
+        self._sink.close()
+
+    def _abort(self) -> None:
+        self._let_go()
+        # On a disk that hangs this takes as long as anything else.
+        self._busy_since = monotonic()
+        self._sink.abort()
 
     def _write(self, item: Item) -> None:
         self._busy_since = monotonic()

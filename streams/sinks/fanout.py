@@ -160,15 +160,18 @@ class _Branch:
         self._lock = threading.Lock()
 
     def write(self, item: Item) -> SinkError | None:
-        """Write, unless it has ended; the error by which it ends now."""
-        with self._lock:
-            if not self.alive:
-                return None
-            try:
+        """Write, unless it has ended or is being ended; the error by which it ends now."""
+        # Whoever else holds it ends this one, and may wait long for a disk.
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            if self.alive:
                 self.sink.write(item)
-            except SinkError as error:
-                self._end_by(error)
-                return error
+        except SinkError as error:
+            self._end_by(error)
+            return error
+        finally:
+            self._lock.release()
         return None
 
     def close(self) -> None:
