@@ -8,7 +8,7 @@ BENCH  := $(VENV)/.bench-ready
 PAGE   := $(VENV)/.page-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-page test-peers test-webcam lint format bench upscale weights clean
+.PHONY: help setup demo preview test test-page test-peers test-webcam lint format bench upscale weights clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ setup: $(READY) ## Create .venv with everything in it
 
 demo: $(READY) ## Make a small clip, upscale it, and show what was gained
 	$(BIN)/vsr demo $(ARGS)
+
+preview: $(READY) ## Open the page in the browser: make preview ARGS="rtsp://camera/stream"
+	$(BIN)/vsr preview $(ARGS)
 
 test: $(READY) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
@@ -60,7 +63,7 @@ weights: $(READY) ## Train all networks on a GPU: make weights DATA=pictures ARG
 	$(BIN)/python -m vsr.training.all --data "$$DATA" $(ARGS)
 
 clean: ## Remove .venv and everything that was generated
-	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache vsr/native/_kernels*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an installation that was cut off is done again.
