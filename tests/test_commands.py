@@ -75,6 +75,8 @@ def test_evaluate_takes_a_file_of_weights(tmp_path: Path, capsys: pytest.Capture
         (["evaluate", "--all", "--weights", "mine.safetensors", "--data", "."], 2, "leave out --weights"),
         (["train", "nothing"], 2, "nothing"),
         (["bench", "--size", "large"], 2, "large"),
+        (["bench", "--live", "--streams", "2", "--source", "a.mp4"], 2, "one of the two"),
+        (["bench", "--streams", "2"], 2, "with --live"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

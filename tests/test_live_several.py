@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,11 +26,13 @@ from streams.errors import SourceLostError
 from streams.frame import Frame, Item
 from streams.sinks.base import SinkStatus
 from streams.sources import PacedSource, Source, SyntheticSource, open_source
+from vsr.app.bench_live import bench_streams
 from vsr.app.cli import main
+from vsr.app.console import Console
 from vsr.app.live import LiveOptions, LiveReport, LiveSession
 from vsr.app.live_ends import check_numbered, numbered
 from vsr.app.live_networks import LiveNetworks
-from vsr.app.live_several import Stream, line_of_stream, run_all
+from vsr.app.live_several import Stream, line_of_stream, run_all, shown
 from vsr.app.prometheus import metrics_text
 from vsr.errors import ConfigError
 
@@ -262,6 +267,24 @@ def test_a_line_is_short(run: Stream) -> None:
     assert len(line) < 100
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_each_has_a_line(run: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((60, 24)))
+    run.name = "a camera with a name that is long"
+    with shown(Console()) as on_status:
+        on_status([run, run])
+        on_status([run, run])
+    lines = [line.split("\x1b")[0].rstrip() for line in re.split("[\r\n]", terminal.getvalue())]
+    assert lines.count(line_of_stream(run)[:59].rstrip()) >= 2
+    assert max(map(len, lines)) < 60
+
+
 def test_prometheus_tells_them_apart(run: Stream) -> None:
     output = SinkStatus(name="b.mkv", state="running", frames=2, dropped=7)
     text = metrics_text([run.status, replace(run.status, outputs=(output,))])
@@ -269,3 +292,14 @@ def test_prometheus_tells_them_apart(run: Stream) -> None:
     assert 'vsr_latency_seconds{source="2",quantile="0.95"} 0' in text
     assert 'vsr_output_frames_dropped_total{source="2",output="b.mkv"} 7' in text
     assert text.count("# TYPE vsr_frames_read_total") == 1
+
+
+def test_the_benchmark_runs_them_in_turns_and_side_by_side() -> None:
+    figures = bench_streams(streams=2, size=(64, 36), model="bicubic", scale=2, seconds=0.5)
+    for way in ("in_turns", "side_by_side"):
+        streams = figures[way]["streams"]
+        assert len(streams) == 2
+        assert figures[way]["output_fps"] == sum(stream["output_fps"] for stream in streams) > 0
+        for stream in streams:
+            assert 0 < stream["p50_ms"] <= stream["p95_ms"]
+            assert stream["frames_in"] == stream["frames_out"] + sum(stream["dropped"].values())

@@ -77,6 +77,10 @@ class NetworkSink(Sink):
     also connects again. The first stream of sound is sent, encoded anew if receivers would not take it as it is, and
     left out if the peer takes none. With sound a picture is sent when the next packet comes, of whichever kind.
 
+    The first frame of a connection tells the peer what will follow, and is not sent: it is as old as connecting took,
+    and players would keep that delay. Its :meth:`write` returns once the peer has accepted; that of a later frame once
+    the sending process has it, which may be a few packets before the peer.
+
     Args:
         url: ``rtsp://``, ``rtmp://``, ``rtmps://``, ``udp://`` or ``tcp://``.
         info: what is known of the input.

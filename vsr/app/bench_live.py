@@ -1,10 +1,14 @@
-"""``vsr bench --live``: how old a frame is when it leaves, at the source's pace, and when three times too many come."""
+"""``vsr bench --live``: how old a frame is when it leaves.
+
+Of one stream at the source's pace, and when three times too many come; of several, in turns and side by side.
+"""
 
 from __future__ import annotations
 
 import itertools
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import Any
@@ -16,6 +20,9 @@ from streams.sources import PacedSource, Source, SyntheticSource
 from vsr.app.doctor import examine
 from vsr.app.live import LiveOptions, LiveReport, LiveSession, LiveStatus
 from vsr.app.live_ends import open_live_source
+from vsr.app.live_several import Stream, run_all
+from vsr.app.turns import TakingTurns, Turns
+from vsr.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +73,41 @@ def bench_live(
     }
 
 
+def bench_streams(
+    *, streams: int, size: tuple[int, int], model: str, scale: int, seconds: float, source: str | None = None
+) -> dict[str, Any]:
+    """The same for several streams at once, each with a network of its own.
+
+    All begin at the same moment, so that their frames meet: no arrangement of cameras is harder.
+
+    Args:
+        streams: how many, 1 or more.
+        size: (width, height) of each, at 30 pictures a second.
+        model: the network.
+        scale: 2, 3 or 4.
+        seconds: how long each of the two runs lasts.
+        source: None; a stream can be read from an address once only.
+
+    Returns:
+        Plain values: the machine, and of both runs all streams' frames per second together, and of each stream rates,
+        drops, and latency in milliseconds; ``network_ms`` is with the wait for its turn. ``in_turns`` is how
+        ``vsr live`` works, ``side_by_side`` how it would be if every network worked whenever it had a frame.
+
+    Raises:
+        ConfigError: there is a ``source``.
+    """
+    if source is not None:
+        raise ConfigError("got --streams with --source, allowed is one of the two; leave one out")
+    options = LiveOptions(model=model, scale=scale)
+    facts = examine()
+    return {
+        "job": f"{streams} patterns {size[0]}x{size[1]} x{scale} by {model} to nothing, {seconds:g} s each",
+        "machine": {key: facts[key] for key in ("cpu", "cuda", "packages")},
+        "in_turns": _run_streams(streams, size, options, seconds, turns=Turns(streams)),
+        "side_by_side": _run_streams(streams, size, options, seconds, turns=None),
+    }
+
+
 class _Rounds(Source):
     """A few pictures of a pattern over and over, at any rate: making them anew would cost more than the network."""
 
@@ -99,6 +141,31 @@ def _run(source: Source, options: LiveOptions, seconds: float) -> tuple[LiveRepo
     session = LiveSession(source, lambda feed: NullSink(), options=options)
     report = session.run(duration_seconds=seconds, on_status=look, every_seconds=0.5)
     return report, middle[0] if middle else Latency()
+
+
+def _run_streams(
+    count: int, size: tuple[int, int], options: LiveOptions, seconds: float, *, turns: Turns | None
+) -> dict[str, Any]:
+    streams = []
+    with ExitStack() as stack:
+        for number in range(1, count + 1):
+            source = stack.enter_context(_paced(size, Fraction(_RATE)))
+            session = LiveSession(
+                source,
+                lambda feed: NullSink(),
+                options=options,
+                wrap=None if turns is None else lambda enhancer: TakingTurns(enhancer, turns),
+            )
+            streams.append(Stream(number, f"pattern {number}", source, stack.enter_context(session)))
+        run_all(streams, duration_seconds=seconds)
+    figures = [_figures(_report_of(stream)) for stream in streams]
+    return {"output_fps": sum(each["output_fps"] for each in figures), "streams": figures}
+
+
+def _report_of(stream: Stream) -> LiveReport:
+    if isinstance(stream.outcome, LiveReport):
+        return stream.outcome
+    raise stream.outcome or AssertionError("it has not ended")
 
 
 def _figures(report: LiveReport) -> dict[str, Any]:

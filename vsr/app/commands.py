@@ -106,6 +106,9 @@ def bench(
     live: Annotated[
         bool, typer.Option("--live", help="Instead: the latency of live video, also when too much of it comes.")
     ] = False,
+    streams: Annotated[
+        int | None, typer.Option(min=1, help="With --live: so many at once, in turns and side by side.")
+    ] = None,
     source: Annotated[
         str | None,
         typer.Option(
@@ -133,15 +136,23 @@ def bench(
 
     vsr bench --live                     how old a frame is when it leaves
 
+    vsr bench --live --streams 4         of four at once
+
     vsr bench --reuse                    motion, a desk, a still picture
     """
     console = start(context, as_json=True, debug=debug)
     names = [name.strip() for name in models.split(",") if name.strip()]
+    if streams is not None and not live:
+        raise typer.BadParameter(f"got --streams {streams}, which goes with --live; give that too, or leave it out")
     if live:
-        from vsr.app.bench_live import bench_live
+        from vsr.app.bench_live import bench_live, bench_streams
 
+        job: dict[str, Any] = {"size": _size(size), "model": names[0], "scale": scale, "source": source}
+        seconds = frames / _LIVE_FPS
         console.give(
-            bench_live(size=_size(size), model=names[0], scale=scale, seconds=frames / _LIVE_FPS, source=source)
+            bench_live(**job, seconds=seconds)
+            if streams is None
+            else bench_streams(**job, seconds=seconds, streams=streams)
         )
         return
     if reuse:

@@ -33,7 +33,7 @@ def live(
     source: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="webcam, /dev/video0, rtsp://…, http://…, udp://…, or a file; several, and they take turns.",
         ),
     ],

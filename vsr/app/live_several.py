@@ -113,7 +113,7 @@ def run_several(
             statuses = lambda: [stream.status for stream in streams]  # noqa: E731
             write_line(f"vsr: figures at {stack.enter_context(serve_metrics(statuses, port=metrics_port))}")
         codes: dict[int, ExitCode] = {}
-        with _shown(console) as on_status:
+        with shown(console) as on_status:
             run_all(
                 streams,
                 duration_seconds=duration_seconds,
@@ -193,7 +193,7 @@ def _session(
 
 
 @contextmanager
-def _shown(console: Console) -> Iterator[Callable[[Sequence[Stream]], None]]:
+def shown(console: Console) -> Iterator[Callable[[Sequence[Stream]], None]]:
     """What to give to ``on_status``, for as long as the block lasts."""
     if console.as_json:
         yield partial(_give_status, console)
