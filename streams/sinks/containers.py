@@ -102,12 +102,19 @@ def holds_stream(container: Container, template: Any) -> bool:
     return header_fits(container, lambda output: add_copy(output, template), silence=raw_sound)
 
 
-def header_fits(container: Container, add: Callable[[Any], Any], *, silence: bool = False) -> bool:
+def header_fits(
+    container: Container,
+    add: Callable[[Any], Any],
+    *,
+    silence: bool = False,
+    muxer_options: Mapping[str, str] = MappingProxyType({}),
+) -> bool:
     """Whether a file can be written for the stream that ``add`` adds: tried out, into the void.
 
     ``silence`` adds a packet of zeros: MP4 refuses some raw sound only at the end, and only if there is any.
     """
-    output = av.open(_Nowhere(), "w", format=container.trial or container.muxer)
+    form = container.trial or container.muxer
+    output = av.open(_Nowhere(), "w", format=form, container_options=dict(muxer_options))
     try:
         stream = add(output)
         output.start_encoding()

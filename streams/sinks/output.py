@@ -80,7 +80,7 @@ class LiveOutput:
             options = network_options(
                 options, encoder=encoder, rate=info.rate, pixels=width * height, bits_per_second=bits_per_second
             )
-        plans = plan_voices(container, info)
+        plans = plan_voices(container, info, muxer_options=muxer_options)
         info = replace(info, time_base=time_base, streams=())
         if plans:
             muxer_options = {**muxer_options, "max_interleave_delta": str(round(sound_wait_seconds * 1_000_000))}

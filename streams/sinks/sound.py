@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Protocol
 
 import av
 
-from streams.sinks.containers import Container, add_copy
+from streams.sinks.containers import Container, add_copy, header_fits
 from streams.sinks.remux import Carrier, StreamPlan, plan_streams
 from streams.sources.base import SourceInfo, StreamInfo
 
@@ -40,14 +40,17 @@ class Voice(Protocol):
         ...
 
 
-def plan_voices(container: Container, info: SourceInfo) -> list[StreamPlan]:
-    """The streams of sound of ``info``, each to be copied, or to be encoded anew: ``convert``."""
+def plan_voices(container: Container, info: SourceInfo, *, muxer_options: Mapping[str, str]) -> list[StreamPlan]:
+    """The streams of sound of ``info``, each to be copied, or to be encoded anew: ``convert``.
+
+    ``muxer_options`` are those of the output: MP4 in fragments takes less than MP4.
+    """
     plans = []
     for plan in plan_streams(container, info):
         template = plan.stream.template
         if plan.stream.kind != "audio" or template is None or template.codec_context is None:
             log.info("%s is not written", plan.stream)
-        elif plan.action == "copy" and _is_configured(template.codec_context):
+        elif plan.action == "copy" and _can_be_copied(container, template, muxer_options):
             plans.append(plan)
         else:
             plans.append(replace(plan, action="convert", target=container.sound_codec))
@@ -90,11 +93,13 @@ class _Encoded:
     def __init__(self, stream: StreamInfo, *, output: Any, codec: str) -> None:
         self._name = str(stream)
         # Of a container that is never written: a decoder of one's own, with all that the template says.
-        self._decoder = add_copy(av.open(io.BytesIO(), "w", format="nut"), stream.template).codec_context
+        self._decoder = add_copy(av.open(io.BytesIO(), "w", format="mpegts"), stream.template).codec_context
         rate = self._decoder.sample_rate if self._decoder.sample_rate in _rates_of(codec) else _RATES[0]
         channels = min(2, self._decoder.layout.nb_channels)
         layout = ("mono", "stereo")[channels - 1]
         self.stream = output.add_stream(codec, rate=rate, layout=layout, bit_rate=channels * _BITS_PER_SECOND)
+        self._resampler: Any = None
+        self._kind: tuple[str, str, int] | None = None
         self._last = -1
         self._begun = self._told = False
 
@@ -109,6 +114,7 @@ class _Encoded:
 
     def flush(self) -> Iterator[Any]:
         if self._begun:
+            yield from self._resample(None)
             yield from self._rising(self.stream.encode(None))
 
     def _encode(self, sound: av.AudioFrame, *, shift: Fraction) -> Iterator[Any]:
@@ -116,8 +122,19 @@ class _Encoded:
             return
         tick = Fraction(1, sound.sample_rate)
         sound.pts, sound.time_base = round((sound.pts * Fraction(sound.time_base) + shift) / tick), tick
+        kind = (sound.format.name, sound.layout.name, sound.sample_rate)
+        if kind != self._kind:
+            # A broadcast goes from stereo to surround and back; the encoder bears no change of what it gets.
+            yield from self._resample(None)
+            context, self._kind = self.stream.codec_context, kind
+            self._resampler = av.AudioResampler(format=context.format, layout=context.layout, rate=context.sample_rate)
         self._begun = True
-        yield from self._rising(self.stream.encode(sound))
+        yield from self._resample(sound)
+
+    def _resample(self, sound: av.AudioFrame | None) -> Iterator[Any]:
+        for piece in self._resampler.resample(sound) if self._resampler is not None else ():
+            if piece is not None:
+                yield from self._rising(self.stream.encode(piece))
 
     def _rising(self, packets: Iterable[Any]) -> Iterator[Any]:
         for packet in packets:
@@ -140,5 +157,11 @@ def _own(payload: Any) -> Any:
     return packet
 
 
-def _is_configured(context: Any) -> bool:
-    return context.codec.canonical_name not in _CONFIGURED or bool(context.extradata)
+def _can_be_copied(container: Container, template: Any, muxer_options: Mapping[str, str]) -> bool:
+    context = template.codec_context
+    if context.codec.canonical_name in _CONFIGURED and not context.extradata:
+        return False
+    # Where receivers are known they were asked already.
+    return bool(container.sounds) or header_fits(
+        container, lambda output: add_copy(output, template), muxer_options=muxer_options
+    )

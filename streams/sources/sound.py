@@ -47,6 +47,8 @@ class Microphone:
 
     def __init__(self, stream: AudioStream) -> None:
         self.stream = stream
+        self._kind: tuple[int, int] | None = None
+        self._told = False
         context = stream.codec_context
         self._has_headers = context.codec.canonical_name == "aac" and not context.extradata
         self.info = StreamInfo(
@@ -82,6 +84,8 @@ class Microphone:
         """What a packet of :attr:`stream` holds; nothing if it is empty."""
         data = bytes(packet)
         if self._has_headers:
+            if self._is_other(data):
+                return []
             data = data[_header_size(data) :]
         if not data:
             return []
@@ -89,6 +93,18 @@ class Microphone:
         own.pts = own.dts = packet.pts if packet.pts is not None else packet.dts
         own.time_base, own.duration, own.is_keyframe = packet.time_base, packet.duration or 0, True
         return [SoundPacket(payload=own)]
+
+    def _is_other(self, data: bytes) -> bool:
+        """Whether a packet is not as the first was, and so not as its receivers were told."""
+        if not _header_size(data):
+            return False
+        # Its profile, rate and channels.
+        kind = (data[2] & 0xFD, data[3] & 0xC0)
+        self._kind = self._kind or kind
+        if kind != self._kind and not self._told:
+            self._told = True
+            log.warning("the sound has another rate or other channels now, and is left out until it is as before")
+        return kind != self._kind
 
 
 class Hearing:
@@ -144,7 +160,8 @@ class Hearing:
 
 def _lasting(stream: AudioStream, configuration: bytes | None) -> Any:
     """A stream of the same parameters that depends on no input; with ``configuration`` for its decoder."""
-    output = av.open(io.BytesIO(), "w", format="nut")
+    # A format that takes streams of every kind.
+    output = av.open(io.BytesIO(), "w", format="mpegts")
     copy = output.add_stream_from_template(stream, opaque=True)
     if configuration is not None:
         copy.codec_context.extradata = configuration
