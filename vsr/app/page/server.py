@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -114,8 +115,10 @@ def _page_app(studio: Studio, *, max_upload_bytes: int) -> ASGIApp:
     """Gradio's part, behind the routes for moving pictures."""
     import gradio
     from fastapi import FastAPI
+    from gradio.utils import get_upload_folder
 
     from vsr.app.page.blocks import build, mount_options
+    from vsr.app.page.doors import Doors
     from vsr.app.page.routes import live_routes
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -129,8 +132,11 @@ def _page_app(studio: Studio, *, max_upload_bytes: int) -> ASGIApp:
         "run_history": False,
         "ssr_mode": False,
     }
-    gradio.mount_gradio_app(app, build(studio), path="/", **options)
-    return app
+    page = build(studio)
+    gradio.mount_gradio_app(app, page, path="/", **options)
+    # Only of what it has launched itself does Gradio check which files a visitor names.
+    page.has_launched = True
+    return Doors(app, folder=Path(get_upload_folder()), max_upload_bytes=max_upload_bytes)
 
 
 def _player_app(studio: LiveStudio) -> ASGIApp:

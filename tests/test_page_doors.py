@@ -1,0 +1,171 @@
+"""What visitors may ask of Gradio: files of the machine, addresses, and floods are kept from it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stubs import wait_for
+
+from vsr.app.live import LiveOptions
+
+pytest.importorskip("gradio", reason="the page is an extra: pip install 'vsr[page]'")
+
+from gradio.utils import get_upload_folder
+
+from vsr.app.page import doors
+from vsr.app.page.server import PageServer, gradio_at_home, open_page
+from vsr.app.page.studio import Studio
+
+_MOST = 10**6
+_EDGE = "vsr-edge"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Studio, PageServer, Path]]:
+    studio = Studio(options=LiveOptions(model="bicubic", threads=1), recordings=tmp_path_factory.mktemp("recordings"))
+    with gradio_at_home(), open_page(studio, host="127.0.0.1", port=0, max_upload_bytes=_MOST) as server:
+        yield studio, server, Path(get_upload_folder())
+        studio.close()
+
+
+def post(url: str, body: Any, *, kind: str = "application/json") -> tuple[int, str]:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    try:
+        asked = urllib.request.Request(url, data=data, headers={"Content-Type": kind})
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def upload(server: PageServer, data: bytes, *, name: str = "clip.mkv") -> tuple[int, str]:
+    return post(f"{server.url}gradio_api/upload", _form(data, name), kind=f"multipart/form-data; boundary={_EDGE}")
+
+
+def _form(data: bytes, name: str) -> bytes:
+    head = f'--{_EDGE}\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
+    return head.encode() + data + f"\r\n--{_EDGE}--\r\n".encode()
+
+
+def call(server: PageServer, function: str, *data: Any) -> tuple[int, str]:
+    """Have Gradio call one of the page's functions, and return how that ended."""
+    with urllib.request.urlopen(f"{server.url}config", timeout=20) as answer:
+        known = {one["api_name"]: one["id"] for one in json.load(answer)["dependencies"]}
+    said = {"data": data, "fn_index": known[function], "session_hash": f"s{len(data)}"}
+    code, text = post(f"{server.url}gradio_api/queue/join", said)
+    if code != 200:
+        return code, text
+    with urllib.request.urlopen(f"{server.url}gradio_api/queue/data?session_hash=s{len(data)}", timeout=30) as lines:
+        return code, next(line.decode() for line in lines if b"process_completed" in line)
+
+
+def named(path: object) -> dict[str, Any]:
+    return {"path": str(path), "orig_name": "clip.mkv", "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize("kind", ["file", "climb", "link", "address", "folder", "nothing"])
+def test_no_file_of_the_server_is_taken_for_an_upload(
+    page: tuple[Studio, PageServer, Path], clip: Path, kind: str
+) -> None:
+    _, server, folder = page
+    (folder / "link.mkv").unlink(missing_ok=True)
+    (folder / "link.mkv").symlink_to(clip)
+    path = {
+        "file": clip,
+        "climb": f"{folder}/../{'../' * 20}{clip}",
+        "link": folder / "link.mkv",
+        "address": "http://127.0.0.1:9/clip.mkv",
+        "folder": folder.parent,
+        "nothing": "/nonesuch/clip.mkv",
+    }[kind]
+    before = set(folder.rglob("*"))
+    assert call(server, "_take", named(path))[0] == 403
+    assert call(server, "_enlarge", named(path), "bicubic", 2, None)[0] == 403
+    assert call(server, "_enlarge", [{"deep": named(path)}], "bicubic", 2, None)[0] == 403
+    assert set(folder.rglob("*")) == before
+    assert clip.exists()
+
+
+def test_gradio_itself_checks_too(page: tuple[Studio, PageServer, Path], clip: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(doors.Doors, "_is_upload", lambda self, path: True)
+    code, text = call(page[1], "_take", named(clip))
+    assert code == 200
+    assert '"success":false' in text
+    assert "upload:" not in text
+
+
+def test_an_upload_is_taken(page: tuple[Studio, PageServer, Path], clip: Path) -> None:
+    code, text = upload(page[1], clip.read_bytes())
+    assert code == 200
+    code, text = call(page[1], "_take", named(json.loads(text)[0]))
+    assert '"success":true' in text
+    assert "upload:" in text
+
+
+@pytest.mark.parametrize(
+    "path", ["process_recording", "component_server", "run/predict", "call/_start", "vibe-edit", "../login", "nonesuch"]
+)
+def test_what_the_page_does_not_use_is_not_there(page: tuple[Studio, PageServer, Path], path: str) -> None:
+    assert post(f"{page[1].url}gradio_api/{path}", {"data": []})[0] == 404
+
+
+@pytest.mark.parametrize("path", ["gradio_api/deep_link?session_hash=x", "gradio_api/proxy=http://127.0.0.1/", "runs"])
+def test_nor_what_is_only_to_be_read(page: tuple[Studio, PageServer, Path], path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{page[1].url}{path}", timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"), [(b" " * (1 << 19), 413), (b"[" * 100_000, 400), (b"\xff", 400), (b'{"data":', 400)]
+)
+def test_words_are_few_and_json(page: tuple[Studio, PageServer, Path], body: bytes, code: int) -> None:
+    assert post(f"{page[1].url}gradio_api/queue/join", body)[0] == code
+
+
+def test_many_files_at_once_are_no_way_around_the_limit(page: tuple[Studio, PageServer, Path]) -> None:
+    parts = b"".join(_form(bytes([number]) * (_MOST // 2), f"{number}.mkv")[:-14] for number in range(4))
+    kind = f"multipart/form-data; boundary={_EDGE}"
+    body = parts + f"\r\n--{_EDGE}--\r\n".encode()
+    assert post(f"{page[1].url}gradio_api/upload", body, kind=kind)[0] == 413
+
+
+def test_an_upload_without_a_length_is_counted(page: tuple[Studio, PageServer, Path]) -> None:
+    with socket.create_connection(("127.0.0.1", page[1].port), timeout=20) as flood:
+        flood.sendall(
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost:{page[1].port}\r\nTransfer-Encoding: chunked\r\n"
+            f"Content-Type: multipart/form-data; boundary={_EDGE}\r\n\r\n".encode()
+        )
+        # A field, not a file: kept in memory, with no limit by Gradio.
+        head = f'--{_EDGE}\r\nContent-Disposition: form-data; name="files"\r\n\r\n'.encode()
+        chunk = b"x" * 50_000
+        flood.sendall(b"%x\r\n%s\r\n" % (len(head), head))
+        for _ in range(_MOST // len(chunk) + 3):
+            flood.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
+        assert b" 413 " in flood.recv(4096).split(b"\r\n")[0]
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(page: tuple[Studio, PageServer, Path]) -> None:
+    _, server, folder = page
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as flood:
+        flood.sendall(
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: 900000\r\n"
+            f"Content-Type: multipart/form-data; boundary={_EDGE}\r\n\r\n".encode()
+            + _form(b"x" * 100_000, "clip.mkv")[:-14]
+        )
+        wait_for(lambda: any(folder.glob("tmp*")))
+    wait_for(lambda: not any(folder.glob("tmp*")))
+
+
+def test_the_disk_is_not_filled(page: tuple[Studio, PageServer, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "_SPARE_BYTES", 10**18)
+    monkeypatch.setattr(doors, "_SPARE_PART", 1.1)
+    code, text = upload(page[1], b"x" * 1000)
+    assert code == 507
+    assert "no room" in text
