@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -233,6 +236,19 @@ def test_several_shapes_and_many_jobs_at_once_on_openvino() -> None:
     jobs = [runner.submit([plane]) for plane in planes]
     for job, plane in reversed(list(zip(jobs, planes, strict=True))):
         np.testing.assert_array_equal(job.result()[0], plane.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_networks_are_made_on_several_threads_at_once_on_openvino() -> None:
+    ready = threading.Barrier(4)
+
+    def enlarge(rows: int) -> np.ndarray[Any, Any]:
+        backend = make_backend(choose("openvino", "fp32"), threads=1)
+        ready.wait(20)
+        return enlarged(backend, "espcn", "fp32", photo(rows, 40), Numbers())
+
+    with ThreadPoolExecutor(4) as pool:
+        for rows, result in zip(range(16, 32, 4), pool.map(enlarge, range(16, 32, 4)), strict=True):
+            assert difference(result, enlarged(TorchBackend(), "espcn", "fp32", photo(rows, 40), Numbers()))[0] <= 1
 
 
 def test_the_network_given_is_left_as_it_was() -> None:

@@ -7,6 +7,7 @@ threads that wait for one another in every layer lose more to that than they gai
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from vsr.spans import tell
 Shape: TypeAlias = tuple[int, int, int, int]
 
 _SHAPES_KEPT = 8
+# PyTorch traces one network at a time: two at once spoil each other, and fail.
+_CONVERTING = threading.Lock()
 
 
 class OpenVINOBackend:
@@ -89,7 +92,7 @@ def _graph(network: Network, numbers: Numbers, shape: Shape) -> Any:
 
 def _converted(body: nn.Module, shape: Shape) -> Any:
     openvino = load_openvino()
-    with warnings.catch_warnings(), without_arguments():
+    with _CONVERTING, warnings.catch_warnings(), without_arguments():
         # OpenVINO reads a trace of the network, and PyTorch warns of each that traces are going away.
         warnings.simplefilter("ignore")
         example = torch.zeros(1, shape[1], 16, 16)
