@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 import written
 from beeps import in_step, moments_in
+from test_live_audio import recording, sounding
 
+from streams.queues import PACKET_LIMIT
 from streams.sinks import EncoderOptions, RecordingSink
 from streams.sinks.containers import CONTAINERS
 from streams.sinks.sound import make_voice, plan_voices
@@ -109,3 +112,41 @@ def test_aac_that_changes_on_the_way_is_not_passed_on_as_what_it_was(caplog: pyt
     assert [microphone.take(other) for _, other in others] == [[]] * len(others)
     assert len(microphone.take(packet)) == 1
     assert caplog.text.count("another rate or other channels") == 1
+
+
+@pytest.mark.parametrize(("ending", "piece_seconds"), [("mov", 0.002), ("mkv", 0.05)])
+@pytest.mark.parametrize("late", [-8, 0, 8])
+def test_every_sound_is_in_one_part_and_no_other(tmp_path: Path, ending: str, piece_seconds: float, late: int) -> None:
+    """However long it comes before the picture of its time, or after it."""
+    info, packet = sounding()
+    with recording(tmp_path / f"live.{ending}", info, segment_seconds=1) as sink:
+        for frame in written.frames(100):
+            sink.write(frame)
+            if 0 <= frame.pts - late < 100:
+                sink.write(packet(frame.pts - late))
+    spans = [span_of_sound(part) for part in sink.parts]
+    first, last = (0.04 * -late, 1) if late < 0 else (0, 1 - 0.04 * late)
+    begins, ends = zip(*spans, strict=True)
+    assert begins == pytest.approx([first, 0, 0, 0], abs=piece_seconds)
+    assert ends == pytest.approx([1, 1, 1, last], abs=piece_seconds)
+
+
+def span_of_sound(path: Path) -> tuple[float, float]:
+    """When it begins and ends; it is without gaps. To be read while it is being recorded, too."""
+    with av.open(str(path)) as got, suppress(av.InvalidDataError):
+        packets = [packet for packet in got.demux(audio=0) if packet.size]
+    begin, end = (float(packets[index].pts * packets[index].time_base) for index in (0, -1))
+    end += float(packets[-1].duration * packets[-1].time_base)
+    assert sum(float(packet.duration * packet.time_base) for packet in packets) == pytest.approx(end - begin, abs=0.05)
+    return begin, end
+
+
+def test_sound_is_not_kept_for_pictures_that_do_not_come(tmp_path: Path) -> None:
+    info, packet = sounding()
+    path = tmp_path / "live.mov"
+    with recording(path, info) as sink:
+        sink.write(next(written.frames(1)))
+        for number in range(1000):
+            sink.write(packet(number))
+        assert 0.04 * (1000 - 1.5 * PACKET_LIMIT) < span_of_sound(path)[1] < 0.04 * 1000
+    assert span_of_sound(path) == pytest.approx((0, 40), abs=0.001)

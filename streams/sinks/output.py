@@ -73,7 +73,7 @@ class LiveOutput:
         self.frames = 0
         self._key_due = 0
         self._sound_from = Fraction(0)
-        self._told = False
+        self._told = self._ended = False
         encoder = choose_encoder(container, form, options=options)
         options = live_options(options, encoder=encoder, rate=info.rate)
         if bounded:
@@ -135,6 +135,19 @@ class LiveOutput:
             self._mux_sound((packet,))
         self._sound_from = _ANNOUNCEMENT_SECONDS
 
+    def end_pictures(self) -> None:
+        """Flush the encoder: nothing more comes but sound.
+
+        Raises:
+            SinkError: the target refused it.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        with self._translated():
+            for packet in self._track.flush():
+                self._output.mux_one(packet)
+
     def close(self) -> None:
         """Flush the encoder and write the end.
 
@@ -143,8 +156,7 @@ class LiveOutput:
         """
         with self._translated():
             try:
-                for packet in self._track.flush():
-                    self._output.mux_one(packet)
+                self.end_pictures()
                 for voice in self._voices.values():
                     self._mux_sound(voice.flush())
             finally:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from itertools import count
@@ -33,15 +33,28 @@ from streams.sources.base import SourceInfo
 log = logging.getLogger(__name__)
 
 _LOST_AT_MOST_SECONDS = 1
-# Pictures wait no longer for sound of their time, which may have ceased.
+# Pictures wait no longer for sound of their time, which may have ceased, nor does the end of a part.
 _SOUND_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    output: LiveOutput
+    file: PartialFile
+    starts: Fraction
+
+    def close(self) -> None:
+        try:
+            self.output.close()
+        finally:
+            self.file.release()
 
 
 class RecordingSink(Sink):
     """Records live video with its sound into MP4, MOV, MKV or WebM.
 
-    Sound that the container does not hold is encoded anew. A part holds the sound from its first picture on, also where
-    that came in before the picture.
+    Sound that the container does not hold is encoded anew. A part holds the sound from its first picture to that of the
+    next part, whether it comes before the pictures of its time or up to half a second after them.
 
     The parts of ``NAME.mp4`` are ``NAME.mp4``, ``NAME-0002.mp4`` and so on; with ``segment_seconds`` they begin with
     ``NAME-0001.mp4``. Numbers that are taken are passed over. A name with ``%``, such as ``%Y%m%d-%H%M%S.mkv``, is
@@ -86,10 +99,10 @@ class RecordingSink(Sink):
         self._container = container_of(self.path)
         self._overwrite = overwrite
         self._names = _names(self.path, numbered=segment_seconds is not None)
-        self._output: LiveOutput | None = None
-        self._file: PartialFile | None = None
-        self._heard: deque[Packet] = deque(maxlen=PACKET_LIMIT)
-        self._starts = Fraction(0)
+        self._part: _Part | None = None
+        self._earlier: _Part | None = None
+        self._heard: deque[Packet] = deque()
+        self._due = self._latest = Fraction(0)
         self._frames = 0
         self._state: SinkState = "running"
         self._error: str | None = None
@@ -108,9 +121,7 @@ class RecordingSink(Sink):
             if isinstance(item, Frame):
                 self._record(item)
             else:
-                self._heard.append(item)
-                if self._output is not None:
-                    self._output.add_sound(item)
+                self._hear(item)
         except OSError as error:
             self._fail(f"cannot record into {self.path}: {error.strerror}; try another folder or disk")
             raise SinkError(self._error) from error
@@ -131,7 +142,7 @@ class RecordingSink(Sink):
         if not self._frames:
             raise SinkError(f"{self.path} is not made: no frame was recorded")
         try:
-            self._end_part()
+            self._end_parts()
         except SinkError as error:
             self._fail(str(error))
             raise
@@ -140,7 +151,8 @@ class RecordingSink(Sink):
         """Finish the part that is being written: a recording is whole at any time. Never raises."""
         if self._state == "running":
             self._state = "closed"
-        self._end_part(quietly=True)
+        with suppress(SinkError):
+            self._end_parts()
 
     def status(self) -> tuple[SinkStatus, ...]:
         """One entry, named by the part that is being written."""
@@ -151,41 +163,65 @@ class RecordingSink(Sink):
         self._state, self._error = "failed", words
 
     def _record(self, frame: Frame) -> None:
-        before = self._output
-        output = self._part_for(frame)
-        output.write(frame)
+        # A clock that began anew says nothing about what was heard before.
+        self._hand_on(until=frame.seconds if frame.seconds >= self._latest else None)
+        part = self._part_for(frame)
+        part.output.write(frame)
         self._frames += 1
-        if output is not before:
-            for packet in self._heard:
-                output.add_sound(packet)
+        self._latest = frame.seconds
+        if abs(frame.seconds - part.starts) > _SOUND_WAIT_SECONDS:
+            self._end_earlier()
 
-    def _part_for(self, frame: Frame) -> LiveOutput:
-        output = self._output
-        if output is None:
-            self._starts = frame.seconds
+    def _hear(self, packet: Packet) -> None:
+        """Keep a packet until there is a picture of its time: that may be the first of another part."""
+        self._heard.append(packet)
+        self._hand_on(until=self._latest if self._part is not None else None)
+
+    def _hand_on(self, *, until: Fraction | None) -> None:
+        """Write what was heard before that time, or all; without a part, only as much is kept as there is room for."""
+        while self._heard:
+            first = self._heard[0].payload
+            seconds = None if first.pts is None else first.pts * Fraction(first.time_base)
+            is_early = until is not None and seconds is not None and seconds >= until
+            if (is_early or self._part is None) and len(self._heard) <= PACKET_LIMIT:
+                return
+            packet = self._heard.popleft()
+            if self._part is None:
+                continue
+            part = self._part
+            if self._earlier is not None and seconds is not None and seconds < part.starts:
+                part = self._earlier
+            part.output.add_sound(packet)
+
+    def _part_for(self, frame: Frame) -> _Part:
+        part = self._part
+        if part is None:
+            self._due = frame.seconds
             return self._begin_part(frame)
-        if frame.geometry != output.geometry:
+        if frame.geometry != part.output.geometry:
             log.warning(
                 "the pictures change from %s to %s: the recording goes on in a new part",
-                _size_of(output.geometry),
+                _size_of(part.output.geometry),
                 _size_of(frame.geometry),
             )
         elif not self._segment_is_full(frame):
-            return output
-        self._end_part()
+            return part
+        self._end_earlier()
+        self._earlier, self._part = part, None
+        part.output.end_pictures()
         return self._begin_part(frame)
 
     def _segment_is_full(self, frame: Frame) -> bool:
         if self._segment is None:
             return False
-        passed = frame.seconds - self._starts
+        passed = frame.seconds - self._due
         # Where the source's clock began anew the plan does, too.
         if 0 <= passed < self._segment:
             return False
-        self._starts = frame.seconds if passed < 0 else self._starts + passed // self._segment * self._segment
+        self._due = frame.seconds if passed < 0 else self._due + passed // self._segment * self._segment
         return True
 
-    def _begin_part(self, frame: Frame) -> LiveOutput:
+    def _begin_part(self, frame: Frame) -> _Part:
         path = next(self._names)
         while path.exists() and not (self._overwrite and not self.parts):
             path = next(self._names)
@@ -194,14 +230,14 @@ class RecordingSink(Sink):
         try:
             file.claim()
             # With its scheme: FFmpeg would take what is before a colon in the name for one.
-            self._output = self._open(f"file:{path}", name=str(path), frame=frame)
+            output = self._open(f"file:{path}", name=str(path), frame=frame)
         except StreamError:
             file.release() if replaces else file.remove()
             raise
-        self._file = file
+        self._part = _Part(output=output, file=file, starts=frame.seconds)
         self.parts.append(path)
         log.info("recording %s into %s", _size_of(frame.geometry), path)
-        return self._output
+        return self._part
 
     def _open(self, target: str, *, name: str, frame: Frame) -> LiveOutput:
         return LiveOutput(
@@ -217,16 +253,22 @@ class RecordingSink(Sink):
             sound_wait_seconds=_SOUND_WAIT_SECONDS,
         )
 
-    def _end_part(self, *, quietly: bool = False) -> None:
-        output, self._output = self._output, None
-        file, self._file = self._file, None
+    def _end_earlier(self) -> None:
+        part, self._earlier = self._earlier, None
+        if part is not None:
+            part.close()
+
+    def _end_parts(self) -> None:
         try:
-            if output is not None:
-                with suppress(SinkError) if quietly else nullcontext():
-                    output.close()
+            if self._state == "closed":
+                self._hand_on(until=None)
         finally:
-            if file is not None:
-                file.release()
+            part, self._part = self._part, None
+            try:
+                self._end_earlier()
+            finally:
+                if part is not None:
+                    part.close()
 
     def _facts(self) -> SourceInfo:
         now = datetime.now().astimezone()
