@@ -20,6 +20,7 @@ from stubs import wait_for
 from streams.errors import SinkError, SourceError
 from streams.sinks import BufferedSink
 from vsr.app.live import LiveOptions
+from vsr.app.page import bounds
 from vsr.app.page.studio import PageError, Studio
 from vsr.app.page.uploads import check_clip
 from vsr.app.page.words import label_of, plain_words
@@ -353,6 +354,30 @@ def test_the_camera_of_a_browser_is_waited_for_and_shown(open_studio: Callable[.
     source.finish()
     wait_for(is_in(studio, "idle"))
     assert studio.state()["message"] == "the source has ended"
+
+
+def test_pictures_that_would_fill_the_memory_are_refused(
+    open_studio: Callable[..., Studio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "_MOST_SAMPLES", 128 * 72)
+    studio = open_studio(PATTERN)
+    assert "would become 192×108" in fails(studio, "named:0", scale=3)
+    shows(studio, "named:0", scale=2)
+
+
+def test_pictures_that_become_too_large_end_the_run(
+    open_studio: Callable[..., Studio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "_MOST_SAMPLES", 128 * 96)
+    studio = open_studio()
+    studio.start("browser", **CHEAP)
+    wait_for(is_in(studio, "waiting"))
+    source = studio.push_camera()
+    while studio.state()["phase"] != "running":
+        source.push(jpeg())
+    wait_for(lambda: not source.push(jpeg(width=128, height=96)))
+    wait_for(is_in(studio, "failed"))
+    assert "pictures of 128×96 would become 256×192" in studio.state()["message"]
 
 
 def test_a_camera_that_does_not_come_can_be_stopped_and_another_start_frees_it(

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streams.errors import Cancelled, StreamError
 from vsr.app.live import LiveOptions, LiveSession, LiveStatus
+from vsr.app.page.bounds import Bounded, check_size
 from vsr.app.page.tap import StageTap
+from vsr.app.sizes import default_scale
 from vsr.errors import VsrError
 
 if TYPE_CHECKING:
+    from streams.enhancer import Enhancer
     from streams.sources import Source
     from vsr.app.page.stage import Stage
 
@@ -170,7 +173,13 @@ class Run:
         with self._open_source(self) as source:
             self._set("starting")
             tap = StageTap(self._stage, network=self._network)
-            with LiveSession(source, tap.open_sink, options=self.options, wrap=tap.wrap, stop=self._stop) as session:
+            scale = self.options.scale or default_scale()
+            check_size(source.info.width, source.info.height, scale=scale)
+
+            def wrap(enhancer: Enhancer) -> Enhancer:
+                return tap.wrap(Bounded(enhancer, scale))
+
+            with LiveSession(source, tap.open_sink, options=self.options, wrap=wrap, stop=self._stop) as session:
                 self._session = session
                 self._set("running")
                 report = session.run(on_status=lambda status: self._on_status(), every_seconds=_STATUS_SECONDS)
