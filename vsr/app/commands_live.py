@@ -63,10 +63,18 @@ def live(
         ),
     ] = "fixed",
     device: Annotated[
-        str, typer.Option(help="auto, cpu, openvino, torch, cuda or cuda:N.", rich_help_panel=_SIZE)
+        str, typer.Option(help="auto, cpu, native, openvino, torch, cuda or cuda:N.", rich_help_panel=_SIZE)
     ] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16 or int8.", rich_help_panel=_SIZE)] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU cores; 0 for all.", rich_help_panel=_SIZE)] = 0,
+    reuse: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="What does not change is not computed again: exact, off, threshold=N (lossy, for noisy cameras), auto.",
+            rich_help_panel=_SIZE,
+        ),
+    ] = "auto",
     duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="End after 90, 1:30 or 0:01:30.", rich_help_panel=_SOURCE)
     ] = None,
@@ -135,6 +143,7 @@ def live(
         "device": device,
         "precision": precision,
         "threads": threads,
+        "reuse": reuse,
     }
     read = {"realtime": realtime, "transport": transport, "max_retries": max_retries, "audio": not no_audio}
     written: dict[str, Any] = {

@@ -81,7 +81,7 @@ def preview(
         typer.Option(help="auto: cheaper networks whenever the chosen one does not keep up.", rich_help_panel=_RUN),
     ] = "fixed",
     device: Annotated[
-        str, typer.Option(help="auto, cpu, openvino, torch, cuda or cuda:N.", rich_help_panel=_RUN)
+        str, typer.Option(help="auto, cpu, native, openvino, torch, cuda or cuda:N.", rich_help_panel=_RUN)
     ] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16 or int8.", rich_help_panel=_RUN)] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU cores; 0 for all.", rich_help_panel=_RUN)] = 0,
