@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
+from vsr.app import bench_scaling
 from vsr.app.bench import bench_speed
 from vsr.app.cli import main
 from vsr.app.clip import Clip, luma, write_clip
@@ -150,3 +151,13 @@ def test_contact_sheet_puts_pictures_of_any_size_at_one_height() -> None:
 def test_json_has_no_infinity(capsys: pytest.CaptureFixture[str]) -> None:
     Console(as_json=True).give({"psnr": float("inf"), "images": [(1, float("nan"))], "name": "a"})
     assert json.loads(capsys.readouterr().out) == {"psnr": None, "images": [[1, None]], "name": "a"}
+
+
+def test_bench_of_scaling(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_scaling, "_SAMPLES", 1000)
+    monkeypatch.setattr(bench_scaling, "_SIZES", ((16, 16), (32, 16)))
+    result = bench_scaling.bench_scaling(model="bicubic", scale=2, size=(32, 32))
+    assert result["by_size"].keys() == {"16x16", "32x16"}
+    assert result["by_scale"].keys() == {"2", "3", "4"}
+    assert all(cost["wall_ms"] > 0 for cost in result["by_frames_under_way"].values())
+    json.dumps(result)

@@ -115,6 +115,9 @@ def bench(
             metavar="URL", help="With --live: read this in place of a pattern; with --reuse: a file, as well."
         ),
     ] = None,
+    scaling: Annotated[
+        bool, typer.Option("--scaling", help="Instead: how cost grows with size, scale and frames under way.")
+    ] = False,
     reuse: Annotated[
         bool, typer.Option("--reuse", help="Instead: what it brings that what does not change is not computed again.")
     ] = False,
@@ -139,6 +142,8 @@ def bench(
     vsr bench --live --streams 4         of four at once
 
     vsr bench --reuse                    motion, a desk, a still picture
+
+    vsr bench --scaling                  sizes, scales, frames under way
     """
     console = start(context, as_json=True, debug=debug)
     names = [name.strip() for name in models.split(",") if name.strip()]
@@ -154,6 +159,11 @@ def bench(
             if streams is None
             else bench_streams(**job, seconds=seconds, streams=streams)
         )
+        return
+    if scaling:
+        from vsr.app.bench_scaling import bench_scaling
+
+        console.give(bench_scaling(model=names[0], scale=scale, size=_size(size)))
         return
     if reuse:
         from vsr.app.bench_reuse import bench_reuse

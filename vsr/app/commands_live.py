@@ -71,7 +71,7 @@ def live(
         str,
         typer.Option(
             metavar="HOW",
-            help="What does not change is not computed again: exact, off, threshold=N (lossy, for noisy cameras), auto.",
+            help="What does not change is not computed again: exact, off, threshold=N (lossy, for noise), auto.",
             rich_help_panel=_SIZE,
         ),
     ] = "auto",
