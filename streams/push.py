@@ -12,6 +12,7 @@ more if something goes wrong. The first picture only tells what will follow; sen
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from time import monotonic
 from typing import Any, Literal, Self
 
 import av
@@ -29,6 +31,10 @@ from streams.redact import redact
 Verdict = Literal["ready", "silent", "refused", "failed"]
 """``silent``: ready for pictures, and the peer takes no sound."""
 
+# A server says no at once, or when it has seen the first pictures.
+_EARLY_SECONDS = 15.0
+# What FFmpeg's RTMP makes of every no; a server that is being restarted may look the same, so it is not for good.
+_MAYBE_REFUSALS = frozenset({errno.EPERM, errno.EIO, errno.EPIPE, errno.ECONNRESET})
 _REFUSALS = (av.HTTPUnauthorizedError, av.HTTPForbiddenError, av.ProtocolNotFoundError)
 
 
@@ -135,6 +141,7 @@ def _from_key(packets: Iterator[Any], pictures: int) -> Iterator[Any]:
 def main() -> int:
     """Read an order from standard input and carry it out; 0 if all was sent."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    order, begun = None, monotonic()
     try:
         order = Order.read(0)
         with av.open("pipe:0", format="nut", options={"probesize": "32", "analyzeduration": "0"}) as source:
@@ -143,9 +150,17 @@ def main() -> int:
         _say(report("refused", error.strerror or str(error)))
         return 1
     except (av.FFmpegError, OSError, ValueError, EOFError, StopIteration) as error:
-        _say(report("failed", getattr(error, "strerror", None) or str(error)))
+        is_early = monotonic() - begun < _EARLY_SECONDS
+        hint = _hint(error) if order is not None and order.muxer == "flv" and is_early else ""
+        _say(report("failed", (getattr(error, "strerror", None) or str(error)) + hint))
         return 1
     return 0
+
+
+def _hint(error: Exception) -> str:
+    if getattr(error, "errno", None) not in _MAYBE_REFUSALS:
+        return ""
+    return "; perhaps the server does not know this name or key, or has another sender for it"
 
 
 def _say(line: bytes) -> None:

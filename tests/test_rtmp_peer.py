@@ -125,6 +125,7 @@ def test_where_nobody_may(server: NginxServer) -> None:
     with camera(url) as sending:
         await_that(lambda: sending.sink.status()[0].state == "waiting")
         assert url in str(sending.sink.status()[0].error)
+        assert "does not know this name or key" in str(sending.sink.status()[0].error)
         assert sending.error is None, "the server does not say that it is for good"
 
 
