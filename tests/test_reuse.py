@@ -178,6 +178,41 @@ def test_results_that_nobody_asks_for_do_not_pile_up() -> None:
     np.testing.assert_array_equal(jobs[-1].result()[0], enlarged(plane))
 
 
+class Failing(Counting):
+    """A runner that fails where it is told to."""
+
+    at = ""
+
+    def submit(self, planes: Sequence[Plane]) -> Job:
+        if self.at == "submit":
+            raise MemoryError("no room")
+        job = super().submit(planes)
+        return Lost() if self.at == "result" else job
+
+
+class Lost:
+    def result(self) -> list[Plane]:
+        raise RuntimeError("the device is gone")
+
+
+@pytest.mark.parametrize("patched", [False, True])
+@pytest.mark.parametrize("at", ["submit", "result"])
+def test_what_failed_is_computed_again(at: str, patched: bool) -> None:
+    inner = Failing()
+    runner = reusing(inner)
+    plane = noise(*SHAPE).copy()
+    for place in range(2 if patched else 0):
+        plane[3, place] ^= 1
+        runner.submit([plane]).result()
+    plane[7, 7] ^= 1
+    inner.at = at
+    with pytest.raises((MemoryError, RuntimeError)):
+        runner.submit([plane]).result()
+    inner.at = ""
+    for _ in range(2):
+        np.testing.assert_array_equal(runner.submit([plane]).result()[0], enlarged(plane))
+
+
 @pytest.mark.parametrize("threshold", [1, 3])
 @pytest.mark.parametrize("bit_depth", [8, 10])
 def test_a_threshold_bounds_the_difference_and_nothing_drifts(threshold: int, bit_depth: int) -> None:

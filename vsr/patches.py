@@ -5,6 +5,7 @@ Nothing here waits before it is asked: a plane on its way may rest on another on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -151,10 +152,20 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """The planes of one call."""
+    """The planes of one call.
+
+    Attributes:
+        planes: in their order.
+        failed: called where one of them has no result, so that nobody rests on it.
+    """
 
     planes: list[Larger]
+    failed: Callable[[], None]
 
     def result(self) -> list[Plane]:
         """Wait for all; read-only."""
-        return [plane.result() for plane in self.planes]
+        try:
+            return [plane.result() for plane in self.planes]
+        except BaseException:
+            self.failed()
+            raise

@@ -134,10 +134,15 @@ class ReusingRunner:
         work = Work(whole=Batch(), together=Batch() if self.together else None)
         count = len(self._lanes)
         results: list[Larger] = []
-        for first in range(0, len(planes), count):
-            results += self._picture(planes[first : first + count], work)
-        work.start(self.runner)
-        return Results(results)
+        try:
+            for first in range(0, len(planes), count):
+                results += self._picture(planes[first : first + count], work)
+            work.start(self.runner)
+        except BaseException:
+            # What has no result must not be what the next picture rests on.
+            self.reset()
+            raise
+        return Results(results, failed=self.reset)
 
     def reset(self) -> None:
         """Forget all pictures."""
