@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,9 @@ import torch
 from vsr.backends.base import Numbers
 from vsr.backends.native import NativeBackend, is_chain
 from vsr.models import build_network
+from vsr.models.ecbsr import ECBSR, ECBSRConfig
 from vsr.models.interpolation import Interpolation
+from vsr.models.quantized import quantize
 from vsr.native import Library, load
 from vsr.weights import load_network
 
@@ -165,3 +170,23 @@ def test_only_networks_in_8_bit_are_chains() -> None:
     assert is_chain(load_network("ecbsr", scale=2, precision="int8"))
     assert not is_chain(load_network("ecbsr", scale=2, precision="fp32"))
     assert not is_chain(Interpolation(2))
+
+
+def test_a_chain_of_a_scale_that_the_c_code_does_not_know_is_none() -> None:
+    assert not any(is_chain(quantize(ECBSR(ECBSRConfig(scale=scale)))) for scale in (1, 5))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_has_threads_of_its_own(library: Library) -> None:
+    runner = backend(library).runner(Interpolation(2), Numbers())
+    plane = luma(30, 40, Numbers())
+    (expected,) = runner.submit([plane]).result()
+    child = os.fork()
+    if not child:
+        # Whatever happens here must not go on as a second run of the tests.
+        try:
+            signal.alarm(20)
+            os._exit(0 if np.array_equal(runner.submit([plane]).result()[0], expected) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0

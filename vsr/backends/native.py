@@ -7,6 +7,7 @@ fast as the others. What the C code does not know is handed to another backend.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from vsr.spans import span
 _LEAST_ROWS = 48
 _CHANNELS = 16
 _MOST_LAYERS = 16
+_SCALES = (2, 3, 4)
 
 Work = Callable[[Plane, Plane, tuple[int, int]], None]
 """Make the larger plane's part that belongs to some rows of the smaller one."""
@@ -54,7 +56,6 @@ class NativeBackend:
         self.threads = threads or usable_cores()
         self.in_flight = 1 if latency else self.threads
         self.bands = self.threads if latency else 1
-        self.pool = _workers(self.threads)
         self._open_other, self._other = other, None  # type: tuple[Callable[[], Backend], Backend | None]
 
     def runner(self, network: Network, numbers: Numbers) -> Runner:
@@ -82,9 +83,16 @@ def _workers(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, thread_name_prefix="vsr-native")
 
 
+if hasattr(os, "register_at_fork"):
+    # A child has none of its parent's threads, and would wait for them for ever.
+    os.register_at_fork(after_in_child=_workers.cache_clear)
+
+
 def is_chain(network: nn.Module) -> bool:
     """Whether the C code knows a network: ECBSR in 8 bit, sixteen channels wide."""
-    if not isinstance(network, ECBSR) or not 2 <= len(_convolutions(network)) <= _MOST_LAYERS:
+    if not isinstance(network, ECBSR) or network.scale not in _SCALES:
+        return False
+    if not 2 <= len(_convolutions(network)) <= _MOST_LAYERS:
         return False
     kinds = (QuantConv2d, nn.ReLU)
     alternate = all(isinstance(layer, kinds[index % 2]) for index, layer in enumerate(network.body))
@@ -111,7 +119,8 @@ class _NativeRunner:
         result: Plane = np.empty((rows * self.scale, columns * self.scale), plane.dtype)
         count = max(1, min(self.backend.bands, rows // _LEAST_ROWS))
         edges = [rows * index // count for index in range(count + 1)]
-        return _Picture(result, [self.backend.pool.submit(self.work, plane, result, band) for band in pairwise(edges)])
+        pool = _workers(self.backend.threads)
+        return _Picture(result, [pool.submit(self.work, plane, result, band) for band in pairwise(edges)])
 
 
 @dataclass(frozen=True, slots=True)
