@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+DEV    := $(VENV)/.dev-ready
 BENCH  := $(VENV)/.bench-ready
 PAGE   := $(VENV)/.page-ready
+CHROME := $(VENV)/.page-test-ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo preview test test-page test-peers test-webcam lint format bench upscale weights clean
@@ -15,35 +17,35 @@ help: ## Show this list
 	@echo
 	@echo 'ARGS="…" is passed on: make test ARGS="-k pipeline". PYTHON=… chooses the interpreter of a new .venv.'
 
-setup: $(READY) ## Create .venv with everything in it
+setup: $(DEV) ## Create .venv with everything in it
 
 demo: $(READY) ## Make a small clip, upscale it, and show what was gained
 	$(BIN)/vsr demo $(ARGS)
 
-preview: $(READY) ## Open the page in the browser: make preview ARGS="rtsp://camera/stream"
+preview: $(PAGE) ## Open the page in the browser: make preview ARGS="rtsp://camera/stream"
 	$(BIN)/vsr preview $(ARGS)
 
-test: $(READY) ## Run the tests
+test: $(DEV) ## Run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-test-page: $(PAGE) ## Run the tests of the preview page in Chromium
+test-page: $(DEV) $(CHROME) ## Run the tests of the preview page in Chromium
 	@for name in "$$VSR_CHROMIUM" chromium chromium-browser google-chrome; do \
 	    command -v "$$name" >/dev/null && exit 0; \
 	done; echo 'found no Chromium; try: apt-get install chromium, or VSR_CHROMIUM=/path/to/it' >&2; exit 2
 	$(BIN)/python -m pytest tests/page $(ARGS)
 
-test-peers: $(READY) ## Run the tests with servers by others: GStreamer for RTSP, nginx for RTMP
+test-peers: $(DEV) ## Run the tests with servers by others: GStreamer for RTSP, nginx for RTMP
 	VSR_PEERS=required $(BIN)/python -m pytest tests/test_rtsp_peer.py tests/test_rtmp_peer.py $(ARGS)
 
 test-webcam: $(READY) ## Check the webcam in a virtual machine that has cameras
 	PYTHON=$(BIN)/python tests/webcam_vm.sh $(ARGS)
 
-lint: $(READY) ## Check style and types
+lint: $(DEV) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY) ## Put the style right
+format: $(DEV) ## Put the style right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -73,6 +75,10 @@ $(READY): pyproject.toml setup.py constraints.txt vsr/native/kernels.c
 	    echo "got $$found at '$(PYTHON)', allowed is 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \
 	    exit 2; }
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(DEV): $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -81,5 +87,9 @@ $(BENCH): $(READY)
 	@touch $@
 
 $(PAGE): $(READY)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[page,page-test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[page]'
+	@touch $@
+
+$(CHROME): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[page-test]'
 	@touch $@
