@@ -1,13 +1,14 @@
 """An hour of live video in minutes: ``python -m vsr.app.soak`` says whether anything grows.
 
-The source is real but for its wire: it connects, delivers, is lost and found again hundreds of times. Pictures are
-tiny, so that it is the machinery that works, and not the network. Memory, descriptors and threads at the end are held
-against those of the second quarter, when all that is made once has been made.
+The source is real but for its wire: it connects, delivers pictures and sound, is lost and found again hundreds of
+times. Pictures are tiny, so that it is the machinery that works, and not the network. Memory, descriptors and threads
+at the end are held against those of the second quarter, when all that is made once has been made.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from statistics import median
 from time import sleep
@@ -27,14 +29,16 @@ import av
 from streams.errors import SourceLostError
 from streams.sinks import FanOut, LatestFrame, Sink
 from streams.sources.backoff import Backoff
-from streams.sources.connection import Sign, Traits
+from streams.sources.connection import Traits
 from streams.sources.live import LiveSource
+from streams.sources.sound import Microphone, SoundPacket
 from vsr.app.live import LiveOptions, LiveSession, LiveStatus
 from vsr.app.live_ends import Feed, open_outputs
 
 log = logging.getLogger(__name__)
 
 _SIZE = 64, 36
+_SOUND_RATE, _SILENT = 8000, 0xD5
 _MOST_MIB = 16.0
 _MOST_MORE = 3
 
@@ -95,6 +99,7 @@ def run_soak(
         "dropped": dict(report.run.dropped),
         "reconnects": report.status.stats.reconnects,
         "moves": report.status.moves,
+        "packets": report.run.packets,
         "recordings": parts,
         "seconds": report.run.wall_seconds,
         "latency_p95_ms": 1000 * report.run.latency.p95,
@@ -113,24 +118,44 @@ def _outputs(folder: Path) -> Callable[[Feed], Sink]:
 
 
 class _Session:
-    """A connection that delivers so many pictures and is then lost."""
+    """A connection that delivers so many pictures, with the sound of their times, and is then lost."""
 
     def __init__(self, pictures: int, interval_seconds: float) -> None:
-        self.traits = Traits(codec="rawvideo", rate=Fraction(30), trusted_times=False)
+        self._file = av.open(io.BytesIO(_telephone()))
+        self._microphone = Microphone(self._file.streams.audio[0])
+        self.traits = Traits(codec="rawvideo", rate=Fraction(30), sound=self._microphone.info)
         self._pictures, self._interval_seconds = pictures, interval_seconds
 
-    def events(self) -> Iterator[av.VideoFrame | Sign]:
-        """Gray pictures, each a little lighter than the one before."""
+    def events(self) -> Iterator[av.VideoFrame | SoundPacket]:
+        """Gray pictures, each a little lighter than the one before, and silence."""
+        tick = Fraction(self._interval_seconds).limit_denominator(90_000)
+        samples = max(1, round(self._interval_seconds * _SOUND_RATE))
         for number in range(self._pictures):
             sleep(self._interval_seconds)
             picture = av.VideoFrame(*_SIZE, "yuv420p")
             for plane in picture.planes:
                 plane.update(bytes([16 + number % 200]) * plane.buffer_size)
+            picture.pts, picture.time_base = number, tick
             yield picture
+            packet: Any = av.Packet(bytes([_SILENT]) * samples)
+            packet.pts, packet.duration, packet.time_base = number, 1, tick
+            yield from self._microphone.take(packet)
         raise SourceLostError("soak: lost, as planned")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """The file is all that is held."""
+        self._file.close()
+
+
+@cache
+def _telephone() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="wav") as output:
+        stream = output.add_stream("pcm_alaw", rate=_SOUND_RATE, layout="mono")
+        sound = av.AudioFrame(format="s16", layout="mono", samples=_SOUND_RATE)
+        sound.sample_rate = _SOUND_RATE
+        output.mux(stream.encode(sound))
+    return file.getvalue()
 
 
 def _sample(frames: int) -> Sample:
