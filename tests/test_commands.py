@@ -30,7 +30,9 @@ def test_doctor_says_what_will_be_used_and_why(capsys: pytest.CaptureFixture[str
     assert all(choice["reason"] for choice in facts["choices"].values())
     assert "h264" in facts["encoders"]
     assert main(["doctor"]) == 0
-    assert "models" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "models" in text
+    assert f"C code    {facts['c_code']}" in text
 
 
 def test_models_lists_every_network_and_every_file_of_weights(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from vsr import native
 from vsr.backends.base import Numbers
 from vsr.backends.native import NativeBackend, is_chain
 from vsr.models import build_network
 from vsr.models.ecbsr import ECBSR, ECBSRConfig
 from vsr.models.interpolation import Interpolation
 from vsr.models.quantized import quantize
-from vsr.native import Library, load
+from vsr.native import Library, find, load
 from vsr.weights import load_network
 
 NUMBERS = [Numbers(), Numbers(full_range=True), Numbers(bit_depth=10), Numbers(bit_depth=12, full_range=True)]
@@ -164,6 +169,40 @@ def test_what_it_does_not_know_goes_to_the_other_backend(library: Library) -> No
     espcn = build_network("espcn", scale=2)
     assert native.runner(espcn, Numbers()) == "runner"
     assert asked == [(espcn, Numbers())]
+
+
+def compiled(folder: Path, name: str, source: Path) -> None:
+    """A library as an installation leaves it."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("there is no C compiler here")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-std=c11", "-o", folder / name, source], check=True)
+
+
+def test_why_there_is_no_c_code(tmp_path: Path) -> None:
+    assert find(tmp_path) == (
+        None,
+        "it was not compiled when vsr was installed; install vsr again with a compiler present",
+    )
+    (tmp_path / "_kernels.cpython.so").write_bytes(b"no library")
+    nothing, why = find(tmp_path)
+    assert nothing is None
+    assert "cannot be used" in why
+
+
+def test_a_library_of_another_version_is_passed_over(tmp_path: Path) -> None:
+    stale = tmp_path / "stale.c"
+    stale.write_text("int vsr_abi_version(void) { return 0; }")
+    compiled(tmp_path, "_kernels.cpython-300.so", stale)
+    nothing, why = find(tmp_path)
+    assert nothing is None
+    assert "_kernels.cpython-300.so is of another version" in why
+    own = f"_kernels.{sys.implementation.cache_tag}.so"
+    compiled(tmp_path, own, Path(native.__file__).with_name("kernels.c"))
+    library, what = find(tmp_path)
+    assert library is not None
+    assert what.startswith("compiled")
+    assert library.name == own
 
 
 def test_only_networks_in_8_bit_are_chains() -> None:

@@ -12,6 +12,7 @@ import av
 import torch
 
 from streams.sinks.encoders import available_encoders
+from vsr import native
 from vsr._version import __version__
 from vsr.backends import choose, openvino_capabilities
 from vsr.backends.base import usable_cores
@@ -32,6 +33,7 @@ def examine() -> dict[str, Any]:
         "packages": {name: _version(name) for name in ("torch", "openvino", "av", "numpy", "pillow", "opencv-python")},
         "ffmpeg": ".".join(map(str, av.library_versions["libavcodec"])),
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "c_code": native.state(),
         "openvino_capabilities": sorted(openvino_capabilities()),
         "encoders": list(available_encoders()),
         "choices": {name: _choice(name) for name in MODELS},
@@ -82,6 +84,7 @@ def report_lines(facts: dict[str, Any]) -> list[str]:
         f"vsr {facts['vsr']}, Python {facts['python']}, {facts['system']}",
         f"CPU       {cpu['name']}, {cpu['cores']} cores, {' '.join(cpu['instructions']) or 'no wide instructions'}",
         f"CUDA      {', '.join(facts['cuda']) or 'no device'}",
+        f"C code    {facts['c_code']}",
         f"OpenVINO  {' '.join(facts['openvino_capabilities']) or 'not installed'}",
         f"packages  {packages}; libavcodec {facts['ffmpeg']}",
         f"encoders  {', '.join(facts['encoders'])} (each opened once to be sure)",

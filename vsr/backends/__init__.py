@@ -11,7 +11,7 @@ import torch
 from vsr.backends.base import LAYER_BYTES, Backend
 from vsr.backends.quiet import load_openvino
 from vsr.errors import DeviceError
-from vsr.native import load
+from vsr.native import load, state
 
 DEVICES = ("auto", "cpu", "native", "openvino", "torch", "cuda", "cuda:N", "cuda:N,M", "cuda:all")
 _SHARE = 32
@@ -175,7 +175,7 @@ def _place(device: str) -> tuple[str, str]:
 def _on_cpu(device: str) -> tuple[str, str]:
     if device == "native":
         if load() is None:
-            raise DeviceError("the C code was not compiled when vsr was installed; install it with a compiler present")
+            raise DeviceError(f"there is no C code here: {state()}")
         return "native", "C code as asked"
     if device == "openvino":
         if not openvino_capabilities():

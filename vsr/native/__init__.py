@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import sys
 from functools import cache
 from pathlib import Path
 from time import process_time
@@ -49,11 +50,12 @@ class Library:
     """The compiled functions; they hold no lock of Python's while they work.
 
     Attributes:
+        name: of the file.
         has_chain: whether :meth:`chain` works on this processor.
     """
 
     def __init__(self, path: Path) -> None:
-        self._library = ctypes.CDLL(str(path))
+        self.name, self._library = path.name, ctypes.CDLL(str(path))
         if self._library.vsr_abi_version() != _ABI_VERSION:
             raise OSError(f"{path.name} is of another version; install the package again")
         self.has_chain = bool(self._library.vsr_has_chain())
@@ -153,15 +155,32 @@ def _check(code: int) -> None:
     assert code == 0, f"the library takes no such arguments ({code})"
 
 
-@cache
 def load() -> Library | None:
-    """The library; None where there is none, with the reason in the log."""
-    found = [each for each in Path(__file__).parent.glob("_kernels*") if each.suffix in _ENDINGS]
-    for path in found:
+    """The library; None where there is none that can be used."""
+    return _here()[0]
+
+
+def state() -> str:
+    """What there is of the C code here, or why there is nothing, for people."""
+    return _here()[1]
+
+
+@cache
+def _here() -> tuple[Library | None, str]:
+    return find(Path(__file__).parent)
+
+
+def find(folder: Path) -> tuple[Library | None, str]:
+    """The library in a folder, and what there is to say of it; of several, rather that of this Python."""
+    found = [each for each in folder.glob("_kernels*") if each.suffix in _ENDINGS]
+    said = "it was not compiled when vsr was installed; install vsr again with a compiler present"
+    for path in sorted(found, key=lambda each: sys.implementation.cache_tag not in each.name):
         try:
-            return Library(path)
+            library = Library(path)
         except (OSError, AttributeError) as error:
-            log.debug("the compiled arithmetic cannot be used: %s", error)
-    if not found:
-        log.debug("the arithmetic in C was not compiled when the package was installed")
-    return None
+            said = f"it was compiled but cannot be used: {error}"
+            log.debug("%s", said)
+        else:
+            lacking = "" if library.has_chain else " for interpolation alone; this processor has no AVX-512 VNNI"
+            return library, f"compiled{lacking}"
+    return None, said
