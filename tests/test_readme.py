@@ -21,7 +21,9 @@ def _commands() -> list[str]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         found += re.findall(r"^\$ (vsr [^\n#]*)", text, re.MULTILINE)
-        found += re.findall(r"`(vsr (?:upscale|train|evaluate|compare|models|doctor|bench|demo|preview|devices)[^`\n]*)`", text)
+        found += re.findall(
+            r"`(vsr (?:upscale|train|evaluate|compare|models|doctor|bench|demo|preview|devices)[^`\n]*)`", text
+        )
     return sorted({command.strip() for command in found})
 
 
