@@ -23,6 +23,7 @@ from streams.frame import Frame
 from streams.pipeline import Pipeline
 from streams.sinks import FanOut, NullSink
 from streams.sources import SyntheticSource
+from vsr.app.page import darkroom
 from vsr.app.page.stage import Pair, Shot, Stage
 from vsr.app.page.stills import Loupe, StillMaker
 from vsr.app.page.tap import StageTap
@@ -180,6 +181,18 @@ def test_old_frames_are_let_go_of(stage: Stage) -> None:
     assert sum(frame() is not None for frame in published) <= 3
     stage.clear()
     wait_for(lambda: gc.collect() >= 0 and not any(frame() for frame in published))
+
+
+def test_one_who_looks_everywhere_fills_no_memory(stage: Stage) -> None:
+    pair = stage.publish(pair_of(10, width=1024, height=32))
+    begun = weakref.WeakSet[Any]()
+    for place in range(150):
+        loupe = Loupe(x=place / 150, y=0.5, width=16, height=16)
+        future = stage.picture(pair, Shot(kind="loupe_after", loupe=loupe))
+        begun.add(future)
+        future.result(timeout=LONG_SECONDS)
+    del future
+    wait_for(lambda: gc.collect() >= 0 and len(begun) <= darkroom._STILLS_KEPT)
 
 
 def test_viewers_come_and_go(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -282,8 +283,8 @@ def test_a_recording_is_begun_and_ended_while_the_run_goes_on(
 def test_the_end_of_a_run_finishes_its_recording(open_studio: Callable[..., Studio], tmp_path: Path, how: str) -> None:
     studio = open_studio(PATTERN)
     shows(studio)
-    name = studio.record(True)
-    wait_for((tmp_path / "recordings" / str(name)).exists)
+    path = tmp_path / "recordings" / str(studio.record(True))
+    wait_for(lambda: path.stat().st_size > 0)
     {"stop": studio.stop, "start": lambda: shows(studio), "close": studio.close}[how]()
     assert studio.state()["recording"] is None
     assert [each["name"] for each in studio.state()["recordings"]] == [name]
@@ -329,6 +330,18 @@ def test_a_recording_that_fails_is_told_and_the_run_goes_on(
     assert studio.state()["message"] == "the recording has ended: cannot record into a.mp4: No space left on device"
     assert studio.state()["phase"] == "running"
     assert full.ends == ["abort"]
+
+
+def test_a_recording_that_somebody_removes_is_told_of(open_studio: Callable[..., Studio], tmp_path: Path) -> None:
+    studio = open_studio(PATTERN)
+    shows(studio)
+    path = tmp_path / "recordings" / str(studio.record(True))
+    wait_for(lambda: path.stat().st_size > 0)
+    shutil.rmtree(tmp_path / "recordings")
+    with pytest.raises(PageError, match="somebody has removed it"):
+        studio.record(False)
+    assert studio.state()["phase"] == "running"
+    assert studio.state()["recordings"] == []
 
 
 # ------------------------------------------------------------------------------------------------- the browser's camera

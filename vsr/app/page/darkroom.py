@@ -17,6 +17,8 @@ Kind = Literal["after", "before", "loupe_after", "loupe_before"]
 _THREADS = 2
 # One that is shown, one that comes, and one for who is late.
 _PAIRS_KEPT = 3
+# As many as viewers that are let in can look at; but one of them may ask for another view again and again.
+_STILLS_KEPT = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,8 @@ class Darkroom:
             future = plate.stills.get(key)
             if future is None:
                 future = plate.stills[key] = self._begin(plate, shot)
+                if len(plate.stills) > _STILLS_KEPT:
+                    plate.stills.popitem(last=False)
             return future
 
     def forget(self) -> None:
@@ -124,7 +128,7 @@ class _Plate:
 
     def __init__(self, pair: Pair, baseline: Callable[[Frame], Frame] | None) -> None:
         self.pair = pair
-        self.stills: dict[Any, Future[Still]] = {}
+        self.stills: OrderedDict[Any, Future[Still]] = OrderedDict()
         self._baseline = baseline
         self._lock = threading.Lock()
         self._before: Frame | None = None

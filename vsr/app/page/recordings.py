@@ -80,7 +80,7 @@ class Recordings:
             Its name; None where there was none.
 
         Raises:
-            PageError: not a single frame was recorded, or the file could not be finished.
+            PageError: not a single frame was recorded, or the file could not be finished, or is there no more.
         """
         with self._lock:
             begun, self._begun = self._begun, None
@@ -92,7 +92,11 @@ class Recordings:
                 log.warning("the recording: %s", error)
                 raise PageError(f"the recording has ended: {self._plain(error)}") from error
             finally:
-                self._ended = self._ended | {secrets.token_urlsafe(16): part for part in begun.parts()}
+                parts = begun.parts()
+                self._ended = self._ended | {secrets.token_urlsafe(16): part for part in parts}
+            if not parts:
+                # Systems go on writing into what somebody has removed.
+                raise PageError(f"{begun.path.name} is lost: somebody has removed it while it was written")
             return begun.path.name
 
     def failed(self) -> bool:
