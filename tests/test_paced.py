@@ -6,6 +6,7 @@ import itertools
 import threading
 from pathlib import Path
 
+import media
 import pytest
 
 from streams.clock import FakeClock, MonotonicClock
@@ -47,6 +48,16 @@ def test_after_a_long_pause_the_missed_time_is_not_run_through() -> None:
             arrived.append(frame.arrived)
             clock.advance(10.0 if frame.pts == 0 else 0.0)
     assert arrived == pytest.approx([0.0, 10.0, 10.04, 10.08])
+
+
+def test_a_clock_that_jumps_is_not_waited_for(tmp_path: Path) -> None:
+    pictures = media.pattern(6, 64, 48)
+    for picture, seconds in zip(pictures, (0, 1, 2, 7200, 7201, 7231), strict=True):
+        picture.pts = 1000 * seconds
+    film = media.write_clip(tmp_path / "pieces.mkv", pictures)
+    with PacedSource(FileSource(film), clock=FakeClock()) as source:
+        arrived = [frame.arrived for frame in source]
+    assert arrived == pytest.approx([0, 1, 2, 2, 3, 33])
 
 
 def test_sound_rides_along(clip: Path) -> None:

@@ -12,6 +12,8 @@ from streams.sources.base import Source
 
 _LATEST_SECONDS = 1.0
 """How late a picture may be before the pace begins anew: after a pause nobody wants the missed time run through."""
+_EARLIEST_SECONDS = 60.0
+"""How early a picture may be: the clock of what was recorded in pieces jumps by hours, which nobody waits for."""
 
 
 class PacedSource(Source):
@@ -77,7 +79,8 @@ class PacedSource(Source):
     def _wait_for(self, frame: Frame) -> bool:
         """Whether it was stopped before the frame was due."""
         seconds, now = float(frame.seconds), self._clock.now()
-        if self._begun is None or now - (self._begun + seconds) > _LATEST_SECONDS:
+        early = 0.0 if self._begun is None else self._begun + seconds - now
+        if self._begun is None or not -_LATEST_SECONDS <= early <= _EARLIEST_SECONDS:
             self._begun = now - seconds
         return self._clock.wait(self._begun + seconds - now, self._stop)
 
