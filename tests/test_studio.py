@@ -283,8 +283,8 @@ def test_a_recording_is_begun_and_ended_while_the_run_goes_on(
 def test_the_end_of_a_run_finishes_its_recording(open_studio: Callable[..., Studio], tmp_path: Path, how: str) -> None:
     studio = open_studio(PATTERN)
     shows(studio)
-    path = tmp_path / "recordings" / str(studio.record(True))
-    wait_for(lambda: path.stat().st_size > 0)
+    name = studio.record(True)
+    wait_for((tmp_path / "recordings" / str(name)).exists)
     {"stop": studio.stop, "start": lambda: shows(studio), "close": studio.close}[how]()
     assert studio.state()["recording"] is None
     assert [each["name"] for each in studio.state()["recordings"]] == [name]
@@ -332,11 +332,29 @@ def test_a_recording_that_fails_is_told_and_the_run_goes_on(
     assert full.ends == ["abort"]
 
 
+def test_the_parts_of_a_recording_are_told_in_their_order(open_studio: Callable[..., Studio]) -> None:
+    studio = open_studio()
+    studio.start("browser", **CHEAP)
+    wait_for(is_in(studio, "waiting"))
+    source = studio.push_camera()
+    while studio.state()["phase"] != "running":
+        source.push(jpeg())
+    name = str(studio.record(True))
+    for mode in ("RGB", "L"):
+        number = studio.stage.newest.number
+        while studio.stage.newest.number < number + 10:
+            source.push(jpeg(mode=mode))
+    studio.record(False)
+    names = [each["name"] for each in studio.state()["recordings"]]
+    assert names == [name, name.replace(".mp4", "-0002.mp4")]
+
+
 def test_a_recording_that_somebody_removes_is_told_of(open_studio: Callable[..., Studio], tmp_path: Path) -> None:
     studio = open_studio(PATTERN)
     shows(studio)
-    path = tmp_path / "recordings" / str(studio.record(True))
-    wait_for(lambda: path.stat().st_size > 0)
+    assert studio.record(True)
+    number = studio.stage.newest.number
+    wait_for(lambda: studio.stage.newest.number > number + 20)
     shutil.rmtree(tmp_path / "recordings")
     with pytest.raises(PageError, match="somebody has removed it"):
         studio.record(False)

@@ -34,7 +34,8 @@ class _Begun(NamedTuple):
         """The files: pictures of another kind began a new one."""
         pattern = re.compile(rf"{re.escape(self.path.stem)}(-\d{{4}})?{re.escape(self.path.suffix)}")
         with suppress(OSError):
-            return sorted(path for path in self.path.parent.iterdir() if pattern.fullmatch(path.name))
+            found = (path for path in self.path.parent.iterdir() if pattern.fullmatch(path.name))
+            return sorted(found, key=lambda path: path.stem)
         return []
 
 
