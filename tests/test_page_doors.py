@@ -109,6 +109,15 @@ def test_an_upload_is_taken(page: tuple[Studio, PageServer, Path], clip: Path) -
     assert "upload:" in text
 
 
+def test_who_takes_an_upload_leaves_the_same_one_of_another(page: tuple[Studio, PageServer, Path], clip: Path) -> None:
+    paths = [Path(json.loads(upload(page[1], clip.read_bytes())[1])[0]) for _ in range(2)]
+    assert [path.name for path in paths] == ["clip.mkv"] * 2
+    for path in paths:
+        assert path.is_relative_to(page[2])
+        assert '"success":true' in call(page[1], "_take", named(path))[1]
+        assert not path.exists()
+
+
 @pytest.mark.parametrize(
     "path", ["process_recording", "component_server", "run/predict", "call/_start", "vibe-edit", "../login", "nonesuch"]
 )

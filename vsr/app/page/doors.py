@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,10 +43,11 @@ class Doors:
         app: Gradio's, and what else is served to pages.
         folder: where uploads are.
         max_upload_bytes: of one file; each comes by itself.
+        uploads: the paths that Gradio removes after a while; kept up to date.
     """
 
-    def __init__(self, app: ASGIApp, *, folder: Path, max_upload_bytes: int) -> None:
-        self._app, self._folder = app, folder
+    def __init__(self, app: ASGIApp, *, folder: Path, max_upload_bytes: int, uploads: set[str]) -> None:
+        self._app, self._folder, self._uploads = app, folder, uploads
         self._most_uploaded = max_upload_bytes + _FRAME_OF_UPLOAD
         self._uploading = 0
 
@@ -98,7 +100,7 @@ class Doors:
         self._check_disk()
         self._uploading += 1
         try:
-            await self._app(scope, self._counted(receive), send)
+            await self._app(scope, self._counted(receive), self._set_apart(send))
         finally:
             self._uploading -= 1
             if not self._uploading:
@@ -118,6 +120,40 @@ class Doors:
             return message
 
         return receive_counted
+
+    def _set_apart(self, send: Send) -> Send:
+        """Give each upload a place of its own: by Gradio the same file from two visitors is one, taken by the first."""
+        begun: list[Message] = []
+        body = bytearray()
+
+        async def send_changed(message: Message) -> None:
+            if message["type"] != "http.response.body":
+                begun.append(message)
+                return
+            body.extend(message.get("body", b""))
+            if message.get("more_body", False):
+                return
+            answer = bytes(body)
+            if begun and begun[0]["status"] == HTTPStatus.OK:
+                answer = json.dumps([self._own_place(path) for path in json.loads(answer)]).encode()
+                MutableHeaders(scope=begun[0])["content-length"] = str(len(answer))
+            for one in begun:
+                await send(one)
+            await send({"type": "http.response.body", "body": answer})
+
+        return send_changed
+
+    def _own_place(self, path: str) -> str:
+        folder = Path(mkdtemp(prefix="upload-", dir=self._folder))
+        own = folder / Path(path).name
+        with suppress(OSError):
+            Path(path).rename(own)
+            Path(path).parent.rmdir()
+        if not own.exists():
+            return path
+        self._uploads.discard(path)
+        self._uploads.add(str(own))
+        return str(own)
 
     def _check_size(self, size: int) -> None:
         if size > self._most_uploaded:

@@ -136,7 +136,8 @@ def _page_app(studio: Studio, *, max_upload_bytes: int) -> ASGIApp:
     gradio.mount_gradio_app(app, page, path="/", **options)
     # Only of what it has launched itself does Gradio check which files a visitor names.
     page.has_launched = True
-    return Doors(app, folder=Path(get_upload_folder()), max_upload_bytes=max_upload_bytes)
+    uploads = page.upload_file_set
+    return Doors(app, folder=Path(get_upload_folder()), max_upload_bytes=max_upload_bytes, uploads=uploads)
 
 
 def _player_app(studio: LiveStudio) -> ASGIApp:
