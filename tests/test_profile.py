@@ -69,6 +69,11 @@ def test_a_run_tells_of_every_stage_and_of_the_network(device: str) -> None:
     assert profile.seconds == before
 
 
+def test_a_picture_of_nothing_is_a_picture(tmp_path: Path) -> None:
+    Profile().write(tmp_path / "trace.svg")
+    assert ElementTree.fromstring((tmp_path / "trace.svg").read_text()).tag.endswith("svg")
+
+
 def test_files(tmp_path: Path) -> None:
     profile = collected()
     profile.write(tmp_path / "trace.json")

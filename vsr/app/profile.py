@@ -87,8 +87,7 @@ class Profile:
         """
         with self._lock:
             spans = list(self._spans)
-        picture = path.suffix == ".svg"
-        text = draw(spans, seconds=_SHOWN_SECONDS) if picture and spans else json.dumps(self.trace())
+        text = draw(spans, seconds=_SHOWN_SECONDS) if path.suffix == ".svg" else json.dumps(self.trace())
         with writing(path) as partial:
             partial.write_text(text, encoding="utf-8")
 

@@ -40,7 +40,8 @@ def draw(spans: Sequence[Span], *, seconds: float) -> str:
         seconds: how much of it to show.
     """
     lanes = {name: row for row, name in enumerate(sorted({span.lane for span in spans}))}
-    begun, ended = min(span.since for span in spans), max(span.until for span in spans)
+    begun = min((span.since for span in spans), default=0.0)
+    ended = max((span.until for span in spans), default=0.0)
     start = max(begun, (begun + ended - seconds) / 2)
     shown = min(seconds, ended - start) or 1.0
     scale = (_WIDTH - _LEFT - _RIGHT) / shown
