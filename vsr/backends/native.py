@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -56,7 +56,7 @@ class NativeBackend:
         self.threads = threads or usable_cores()
         self.in_flight = 1 if latency else self.threads
         self.bands = self.threads if latency else 1
-        self._open_other, self._other = other, None  # type: tuple[Callable[[], Backend], Backend | None]
+        self._open_other = other
 
     def runner(self, network: Network, numbers: Numbers) -> Runner:
         """Make a network of one channel ready for planes."""
@@ -70,11 +70,10 @@ class NativeBackend:
         """Make a network ready for floats; the C code has none."""
         return self.other.program(network)
 
-    @property
+    @cached_property
     def other(self) -> Backend:
         """The backend behind this one."""
-        self._other = self._other or self._open_other()
-        return self._other
+        return self._open_other()
 
 
 @cache
