@@ -66,7 +66,7 @@ class Upscaler:
 
     Raises:
         UnknownModelError, DeviceError, WeightsError: what was asked for does not exist here.
-        ConfigError: ``tile``, ``blend``, ``network`` or ``reuse`` do not fit.
+        ConfigError: ``tile``, ``threads``, ``blend``, ``network`` or ``reuse`` do not fit.
 
     Example:
         >>> import numpy as np
@@ -92,6 +92,8 @@ class Upscaler:
         reuse: str = "off",
     ) -> None:
         unchanged = Reuse.parse(reuse)
+        if threads < 0:
+            raise ConfigError(f"got threads={threads}, it must be at least 1, or 0 for all that this process may use")
         if tile is not None and tile < 1:
             raise ConfigError(f"got tile={tile}, it must be at least 1, or None to choose by memory")
         if blend is not None and (network is not None or not model_spec(model).trained):

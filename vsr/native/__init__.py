@@ -181,6 +181,6 @@ def find(folder: Path) -> tuple[Library | None, str]:
             said = f"it was compiled but cannot be used: {error}"
             log.debug("%s", said)
         else:
-            lacking = "" if library.has_chain else " for interpolation alone; this processor has no AVX-512 VNNI"
-            return library, f"compiled{lacking}"
+            what = "compiled" if library.has_chain else "compiled, for interpolation alone: no AVX-512 VNNI here"
+            return library, what
     return None, said
