@@ -184,4 +184,3 @@ class _Sample:
             write_clip(self.path, clip, crf=18, preset="veryfast", sound=False)
         except Exception as error:
             self._error = error
-
