@@ -14,6 +14,8 @@ const WIDTH_STEP = 16;
 const SETTLE_MS = 150;
 const RATE_SPAN_MS = 2000;
 const RELOAD_MS = 1000;
+const SYNC_AGAIN_MS = 1500;
+const UNDER_WAY = ["starting", "waiting", "running"];
 
 class Player {
   constructor(root) {
@@ -172,8 +174,12 @@ class Player {
   synchronise() {
     const { phase, source, model, scale, quality, recording } = this.state;
     const key = JSON.stringify([phase, source, model, scale, quality, Boolean(recording)]);
-    if (key === this.syncKey) return;
+    // What they were told may be overtaken by an older answer: then they are told again.
+    const stop = document.querySelector("#vsr-stop");
+    const agreed = !stop || stop.disabled !== UNDER_WAY.includes(phase);
+    if (key === this.syncKey && (agreed || performance.now() - this.syncTime < SYNC_AGAIN_MS)) return;
     this.syncKey = key;
+    this.syncTime = performance.now();
     document.querySelector("#vsr-sync")?.click();
   }
 
