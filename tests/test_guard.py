@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -354,3 +357,49 @@ def test_it_begins_and_ends_with_what_it_guards() -> None:
 
     with TestClient(Guard(app, credentials=Credentials("a:b"))):
         assert told == ["lifespan", "lifespan.startup"]
+
+
+def test_wrong_passwords_wait_for_one_another_and_the_right_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting: list[int] = []
+    at_once = 0
+    let_go = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        nonlocal at_once
+        at_once += 1
+        waiting.append(at_once)
+        await let_go.wait()
+        at_once -= 1
+
+    async def answer(app: Guard, password: str) -> int:
+        said: list[int] = []
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "headers": [(b"host", b"localhost"), (b"authorization", basic(password)["Authorization"].encode())],
+            "query_string": b"",
+            "scheme": "http",
+        }
+
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                said.append(message["status"])
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        await app(scope, receive, send)
+        return said[0]
+
+    async def attack() -> list[int]:
+        app = Guard(PlainTextResponse("in"), credentials=Credentials("me:secret"))
+        guesses = [asyncio.create_task(answer(app, f"me:{number}")) for number in range(5)]
+        await asyncio.sleep(0)
+        assert await answer(app, "me:secret") == 200
+        let_go.set()
+        return await asyncio.gather(*guesses)
+
+    monkeypatch.setattr(guard_module, "asyncio", SimpleNamespace(sleep=sleep, Lock=asyncio.Lock))
+    assert asyncio.run(attack()) == [401] * 5
+    assert waiting == [1] * 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -21,6 +22,7 @@ from vsr.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
+_GUESS_SECONDS = 0.25
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # Gradio's page has scripts in itself, which change with what it shows, and its HTML component makes functions of text.
@@ -118,6 +120,7 @@ class Guard:
         self._token = secrets.token_urlsafe(_TOKEN_BYTES)
         # Cookies know no ports: two servers on one machine must not take each other's away.
         self._cookie = f"vsr-{secrets.token_hex(4)}"
+        self._guessing = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an application of ASGI."""
@@ -133,6 +136,9 @@ class Guard:
         if not known and not self._has_password(headers):
             if "authorization" in headers:
                 log.warning("a wrong name or password from %s", (scope.get("client") or ("unknown",))[0])
+                # One guess after the other, whoever guesses: a right password does not wait.
+                async with self._guessing:
+                    await asyncio.sleep(_GUESS_SECONDS)
             await _refuse("a name and a password are needed", 401, scope, receive, send)
             return
         cookie = None if known else self._new_cookie(scope)
