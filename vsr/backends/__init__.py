@@ -9,7 +9,7 @@ from functools import cache
 import torch
 
 from vsr.backends.base import LAYER_BYTES, Backend
-from vsr.backends.quiet import load_openvino
+from vsr.backends.quiet import openvino_core
 from vsr.errors import DeviceError
 from vsr.native import load, state
 
@@ -201,4 +201,4 @@ def openvino_capabilities() -> frozenset[str]:
     """What OpenVINO can compute with on this CPU (``FP32``, ``BF16``, ``INT8``, …); empty where it is not installed."""
     if importlib.util.find_spec("openvino") is None:
         return frozenset()
-    return frozenset(load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return frozenset(openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.backends.base import Job, Numbers, Plane, Program, Runner, usable_cores
-from vsr.backends.quiet import load_openvino, without_arguments
+from vsr.backends.quiet import load_openvino, openvino_core, without_arguments
 from vsr.models.base import Network, SubpixelNetwork
 from vsr.models.interpolation import Interpolation
 from vsr.spans import tell
@@ -42,7 +42,7 @@ class OpenVINOBackend:
     """
 
     def __init__(self, *, precision: str = "fp32", threads: int = 0, latency: bool = False) -> None:
-        self.core = load_openvino().Core()
+        self.core = openvino_core()
         self.precision = precision
         threads = threads or usable_cores()
         self.in_flight = 1 if latency else threads

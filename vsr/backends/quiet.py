@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
+from typing import Any
+
+_MAKING_CORE = threading.Lock()
 
 
 @cache
@@ -23,6 +27,21 @@ def load_openvino() -> ModuleType:
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # makes an import of it fail
     return importlib.import_module("openvino")
+
+
+def openvino_core() -> Any:
+    """OpenVINO's ``Core``, of which a process has one that it keeps.
+
+    Each sets a stack for signals when it is made and puts the one before it back when it goes; of two that go in the
+    order in which they came, the second puts back what the first has freed, and the next Ctrl-C is a crash.
+    """
+    with _MAKING_CORE:
+        return _core()
+
+
+@cache
+def _core() -> Any:
+    return load_openvino().Core()
 
 
 @contextmanager
