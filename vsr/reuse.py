@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vsr.backends.base import Job, Numbers, Plane, Planes, Runner
 from vsr.errors import ConfigError
@@ -32,6 +33,8 @@ _KEPT_MARGINS = 4
 # Tiles, margins included, may add up to this share of a picture; more is dearer than the picture.
 _MOST = 0.6
 _LONGEST_REST = 8
+# One row of so many is looked at before the tiles are.
+_GLANCE = 16
 # Pictures that wait for one another's results; a caller who never asks for them must not hold the memory of all.
 _DEEPEST = 32
 _THRESHOLD = re.compile(r"threshold=(\d{1,3})")
@@ -191,6 +194,8 @@ class ReusingRunner:
         assert lane.seen is not None
         if lane.windows is None and np.array_equal(lane.seen, plane):
             return []
+        if self._moves_at_a_glance(lane.seen, plane):
+            return None
         changed: list[Tile] = []
         for row in self._rows:
             rows = slice(row[0].down.start, row[0].down.stop)
@@ -202,11 +207,21 @@ class ReusingRunner:
         area = sum(tile.area for tile in (joined(changed) if self.any_shape else changed))
         return changed if self._rows and area <= _MOST * plane.size else None
 
+    def _moves_at_a_glance(self, seen: Plane, plane: Plane) -> bool:
+        """Whether a few rows, cut to the width of a tile, nearly all changed: what moves is not worth a closer look."""
+        columns = plane.shape[1] // self.kept * self.kept
+        a, b = (each[_GLANCE // 2 :: _GLANCE, :columns] for each in (seen, plane))
+        return bool(a.size) and bool(self._apart(a, b).reshape(len(a), -1, self.kept).any(axis=2).mean() > _MOST)
+
     def _differ(self, a: Plane, b: Plane) -> bool:
+        return bool(self._apart(a, b).any())
+
+    def _apart(self, a: Plane, b: Plane) -> npt.NDArray[np.bool_]:
         if not self.threshold:
-            return bool((a != b).any())
+            different: npt.NDArray[np.bool_] = a != b
+            return different
         # Whole numbers without a sign do not go below nothing.
-        return bool((np.maximum(a, b) - np.minimum(a, b) > self.threshold).any())
+        return np.maximum(a, b) - np.minimum(a, b) > self.threshold
 
     def _moves(self) -> None:
         """Compare fewer and fewer pictures of those that come."""
