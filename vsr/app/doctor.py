@@ -91,7 +91,7 @@ def report_lines(facts: dict[str, Any]) -> list[str]:
         f"cv2       {facts['window']}",
         "models    what --device auto and --precision auto choose:",
         *(
-            f"  {name:10}{choice['device']}, {choice['precision']}: {choice['reason']}"
+            f"  {name:14} {choice['device']}, {choice['precision']}: {choice['reason']}"
             for name, choice in facts["choices"].items()
         ),
     ]
