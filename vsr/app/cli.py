@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
+import os
+import sys
+import threading
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -70,6 +75,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail_usage(error)
         return console.fail(error)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def program() -> NoReturn:
+    """Run :func:`main` and leave with its code.
+
+    A thread may still be inside FFmpeg, which nothing can call back: it waits for a server, with a deadline. Left alone
+    it would ask for Python's lock while Python is being taken down, and bring the process down with a signal.
+    """
+    code = main()
+    if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _fail_usage(error: Exception) -> ExitCode:
