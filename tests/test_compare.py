@@ -9,7 +9,7 @@ from pathlib import Path
 import media
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from skimage import data
 
 from streams.errors import SourceError
@@ -221,6 +221,13 @@ def test_a_frame_by_number_and_by_time(clip: Path) -> None:
         read_still(clip, frame="12")
     with pytest.raises(ConfigError, match="time"):
         read_still(clip, frame="soon")
+
+
+def test_a_photo_of_a_phone_held_sideways_is_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 8
+    Image.fromarray(PHOTO).save(tmp_path / "phone.png", exif=exif)
+    np.testing.assert_array_equal(read_still(tmp_path / "phone.png"), np.rot90(PHOTO))
 
 
 @pytest.mark.parametrize("rows", [48, 720])

@@ -10,8 +10,8 @@ from skimage import data
 
 from vsr import Upscaler
 from vsr.colour import rgb_to_luma
-from vsr.errors import DataError
-from vsr.evaluate import Score, evaluate, evaluate_folder, luma_of_enlarged, mean, trials
+from vsr.errors import DataError, PixelError
+from vsr.evaluate import Score, check_pictures, evaluate, evaluate_folder, luma_of_enlarged, mean, trials
 from vsr.metrics import psnr, ssim
 from vsr.resample import imresize
 
@@ -59,6 +59,24 @@ def test_pictures_are_scored_one_by_one(folder: Path) -> None:
     assert next(scores).name == "a.png"
     with pytest.raises(DataError, match=r"gone\.png"):
         next(scores)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_pictures_that_cannot_be_judged_are_all_named_at_once(folder: Path, scale: int) -> None:
+    """The smallest that is let through can be judged, and one pixel less could not."""
+    least = {2: 16, 3: 18, 4: 20}[scale]
+    tiny, small = (folder / f"{name}.png" for name in ("tiny", "small"))
+    Image.fromarray(data.coffee()[:90, : least - 1]).save(tiny)
+    Image.fromarray(data.coffee()[:least, :90]).save(small)
+    broken = folder / "broken.png"
+    broken.write_bytes((folder / "a.png").read_bytes()[:2000])
+    good = [folder / "a.png", small]
+    check_pictures(good, scale=scale)
+    assert len(list(evaluate(Upscaler("nearest", scale=scale, device="torch"), good, scale=scale))) == 2
+    with pytest.raises(DataError, match=rf"^2 of 4 pictures .*broken\.png.*; \S*tiny\.png has {least - 1}×90 pixels"):
+        check_pictures([*good, broken, tiny], scale=scale)
+    with pytest.raises(PixelError):
+        list(evaluate(Upscaler("nearest", scale=scale, device="torch"), [tiny], scale=scale))
 
 
 def test_mean_is_of_decibels() -> None:

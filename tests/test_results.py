@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -124,6 +125,22 @@ def test_names_are_checked_before_anything_is_measured(folder: Path) -> None:
     if untrained:
         with pytest.raises(WeightsError, match=untrained):
             measure_all(test_sets(folder), models=[untrained])
+
+
+def test_broken_pictures_are_named_before_anything_is_measured(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table that lacks some of the pictures would be taken for that of the whole set, and it takes hours."""
+    shutil.copytree(folder, tmp_path / "sets")
+    for name in ("Set14/cut.png", "Another/none.jpg"):
+        (tmp_path / "sets" / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    page = tmp_path / "page.md"
+    assert main(["evaluate", "--all", "--data", str(tmp_path / "sets"), "--models", "nearest", "--out", str(page)]) == 3
+    told = capsys.readouterr().err
+    assert "2 of 5 pictures" in told
+    assert "cut.png" in told
+    assert "none.jpg" in told
+    assert not page.exists()
 
 
 def _ships(name: str) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pictures import noise
-from PIL import Image
+from PIL import ExifTags, Image
 from skimage import data
 from torch import Tensor
 
@@ -172,3 +172,17 @@ def test_gray_of_16_bit_is_not_clipped(tmp_path: Path) -> None:
     for name in ("deep.png", "deep.tif"):
         Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / name)
         np.testing.assert_array_equal(read_rgb(tmp_path / name), np.dstack([gray] * 3))
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif"])
+def test_photos_are_turned_upright_where_that_is_asked_for(tmp_path: Path, kind: str) -> None:
+    """Test sets are read as they are stored, whatever a tag says."""
+    rgb = np.repeat(np.repeat(noise(4, 5, 3), 8, axis=0), 8, axis=1)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = tmp_path / f"phone.{kind}"
+    Image.fromarray(rgb).save(path, exif=exif, **({"quality": 100, "subsampling": 0} if kind == "jpg" else {}))
+    # A quarter to the right, by the standard.
+    assert np.abs(read_rgb(path, upright=True).astype(int) - np.rot90(rgb, -1)).max() <= 4
+    if kind != "tif":  # which Pillow turns in any case
+        assert np.abs(read_rgb(path).astype(int) - rgb).max() <= 4

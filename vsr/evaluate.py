@@ -7,7 +7,7 @@ on luma enlarges the luma of that, one on RGB all of it; the luma of the result 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vsr.colour import rgb_to_luma
-from vsr.metrics import psnr, ssim
+from vsr.errors import DataError
+from vsr.metrics import SSIM_WINDOW, psnr, ssim
 from vsr.pairs import find_images, make_pair, read_rgb
 from vsr.upscaler import Upscaler
 
@@ -56,6 +57,35 @@ def luma_of_enlarged(upscaler: Upscaler, rgb_low: Pixels) -> Pixels:
     if upscaler.network.channels == 3:
         return rgb_to_luma(upscaler(rgb_low))
     return upscaler.luma(rgb_to_luma(rgb_low))
+
+
+def check_pictures(paths: Sequence[Path], *, scale: int) -> None:
+    """Find out before long work whether every picture can be read and is large enough to be judged.
+
+    Args:
+        paths: the true pictures.
+        scale: the largest r that they will be shrunk by.
+
+    Raises:
+        DataError: some are not; all of those are named.
+    """
+    faults = [fault for path in paths if (fault := _fault_of(path, scale)) is not None]
+    if faults:
+        raise DataError(
+            f"{len(faults)} of {len(paths)} pictures cannot be judged: {'; '.join(faults)}; replace or remove them"
+        )
+
+
+def _fault_of(path: Path, scale: int) -> str | None:
+    try:
+        rows, columns = read_rgb(path).shape[:2]
+    except DataError as error:
+        return str(error)
+    # What is left of a picture without its borders is to hold a window of SSIM.
+    smallest = -(-(SSIM_WINDOW + 2 * scale) // scale) * scale
+    if min(rows, columns) < smallest:
+        return f"{path} has {columns}×{rows} pixels, at ×{scale} it takes {smallest}×{smallest}"
+    return None
 
 
 def trials(enlarge: Enlarger, paths: Iterable[Path], *, scale: int) -> Iterator[Trial]:

@@ -12,6 +12,9 @@ from skimage.metrics import structural_similarity
 
 from vsr.errors import PixelError
 
+SSIM_WINDOW = 11
+"""Rows and columns that SSIM needs at least."""
+
 # What keeps flat parts from deciding, for gradients of numbers in 0..255 (the authors' choice).
 _GMSD_STABILITY = 170.0
 
@@ -34,8 +37,9 @@ def ssim(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], *, border: 
         PixelError: when shapes differ, fewer than 11 rows or columns are left, or it is not uint8.
     """
     image, truth = _inner(image, truth, border)
-    if min(image.shape) < 11:
-        raise PixelError(f"got {image.shape} after cutting a border of {border}, SSIM needs at least 11×11")
+    if min(image.shape) < SSIM_WINDOW:
+        least = f"{SSIM_WINDOW}×{SSIM_WINDOW}"
+        raise PixelError(f"got {image.shape} after cutting a border of {border}, SSIM needs at least {least}")
     return float(
         structural_similarity(  # type: ignore[no-untyped-call]
             image, truth, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False

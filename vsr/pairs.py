@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from vsr.colour import rgb_to_luma
@@ -34,18 +34,25 @@ def find_images(folder: Path) -> list[Path]:
     return found
 
 
-def read_rgb(path: Path) -> npt.NDArray[np.uint8]:
+def read_rgb(path: Path, *, upright: bool = False) -> npt.NDArray[np.uint8]:
     """A picture as uint8 H×W×3; gray of 16 bit is rounded to 8, transparency is left out.
+
+    Args:
+        path: of the picture.
+        upright: turn it as its EXIF orientation says, as viewers do with the photos of phones. Test sets and training
+            take the samples as they are stored.
 
     Raises:
         DataError: it cannot be read as a picture.
     """
     try:
         with Image.open(path) as image:
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I;16"):
                 return _gray_of_16_bit(np.asarray(image))
             return np.asarray(image.convert("RGB"))
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow raises all of these
         raise DataError(f"cannot read {path} as a picture: {error}") from error
 
 

@@ -51,15 +51,17 @@ def evaluate(
     if models is not None or out is not None:
         raise typer.BadParameter("--models and --out go with --all")
     assert model is not None
+    from vsr.evaluate import check_pictures, mean
     from vsr.evaluate import evaluate as evaluate_pictures
-    from vsr.evaluate import mean
     from vsr.pairs import find_images
     from vsr.upscaler import Upscaler
     from vsr.weights.foreign import load_any
 
     network = load_any(weights, model=model, scale=scale).network if weights else None
     upscaler = Upscaler(model, scale=scale, device=device, precision=precision, network=network)
-    scores = list(evaluate_pictures(upscaler, find_images(data)[:limit], scale=scale))
+    paths = find_images(data)[:limit]
+    check_pictures(paths, scale=scale)
+    scores = list(evaluate_pictures(upscaler, paths, scale=scale))
     average = mean(scores)
     for score in [*scores, average]:
         console.say(f"{score.name:24} {score.psnr:7.3f} dB  {score.ssim:.4f}")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vsr.errors import DataError, PixelError, WeightsError
-from vsr.evaluate import Trial, trials
+from vsr.evaluate import Trial, check_pictures, trials
 from vsr.metrics import gmsd, psnr, ssim
 from vsr.models import MODELS, model_spec
 from vsr.niqe import niqe
@@ -100,9 +100,10 @@ def measure_all(
 
     Raises:
         UnknownModelError, WeightsError: a name that does not exist, or has no weights.
-        DataError: a picture that cannot be read.
+        DataError: pictures that cannot be read or are too small, all of them named; nothing was measured.
     """
     entries = _entries(models)
+    check_pictures([path for paths in sets.values() for path in paths], scale=max(SCALES))
     rows, scales = [], [scale for scale in SCALES if any(entry[1] == scale for entry in entries)]
     for scale in scales:
         for name, _, info in (entry for entry in entries if entry[1] == scale):

@@ -24,7 +24,7 @@ _SWS_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 
 
 def read_still(path: Path, *, frame: str | None = None) -> npt.NDArray[np.uint8]:
-    """A picture, or one frame of a video, as uint8 H×W×3.
+    """A picture, or one frame of a video, as uint8 H×W×3; what was taken with the camera turned is turned back.
 
     Args:
         path: of either.
@@ -41,7 +41,7 @@ def read_still(path: Path, *, frame: str | None = None) -> npt.NDArray[np.uint8]
     if path.suffix.lower() in IMAGE_SUFFIXES:
         if frame is not None:
             raise ConfigError(f"got --frame {frame} for {path.name}, which is one picture; leave it out")
-        return read_rgb(path)
+        return read_rgb(path, upright=True)
     return to_rgb(_frame_of(path, frame))
 
 
