@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import os
+import pickle
+import signal
 import weakref
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -295,3 +300,39 @@ def test_a_blend_is_never_ignored() -> None:
         Upscaler("bicubic", blend=0.5)
     with pytest.raises(ConfigError, match=r"blend=1.0 for a network of its own"):
         Upscaler(network=network("espcn", 2), blend=1.0)
+
+
+def test_it_is_neither_pickled_nor_copied() -> None:
+    for way in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="make one where it is used"):
+            way(on_torch())
+
+
+@pytest.mark.parametrize(
+    "way", [lambda up: up.luma(noise(4, 5)), lambda up: up(noise(4, 5, 3))], ids=["a plane", "a picture"]
+)
+@pytest.mark.parametrize("model", ["bicubic", "srresnet"])
+def test_a_fork_of_its_process_is_refused(
+    model: str, way: Callable[[Upscaler], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up = on_torch(model)
+    way(up)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    with pytest.raises(DeviceError, match="make one in each process"):
+        way(up)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_is_told_so_at_once() -> None:
+    up = Upscaler("espcn", device="openvino")
+    up.luma(noise(4, 5))
+    child = os.fork()
+    if not child:
+        try:
+            signal.alarm(20)
+            up.luma(noise(4, 5))
+        except DeviceError:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0

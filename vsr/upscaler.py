@@ -6,8 +6,9 @@ sees colours.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeVar, cast
+from typing import Literal, NoReturn, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from vsr.backends import Choice, choose
 from vsr.backends.base import Plane, Planes
 from vsr.colour import rgb_to_ycbcr16, ycbcr16_to_rgb
-from vsr.errors import ConfigError, PixelError, WeightsError
+from vsr.errors import ConfigError, DeviceError, PixelError, WeightsError
 from vsr.layout import Layout
 from vsr.luma import LumaPath
 from vsr.models import build_network, model_spec
@@ -38,7 +39,7 @@ class PlanesJob(Protocol):
 
 
 class Upscaler:
-    """A network ready to enlarge pictures. Used by one thread at a time.
+    """A network ready to enlarge pictures. Used by one thread at a time, of the process that made it.
 
     Args:
         model: a name that ``vsr.list_models()`` gives.
@@ -99,6 +100,7 @@ class Upscaler:
         if blend is not None and (network is not None or not model_spec(model).trained):
             what = "a network of its own" if network is not None else model
             raise ConfigError(f"got blend={blend} for {what}, only networks that paint texture have it: srgan, esrgan")
+        self._process = os.getpid()
         self.model = model if network is None else type(network).__name__.lower()
         self.scale = scale
         self.network = load(model, scale, "fp32", blend=blend) if network is None else _fitting(network, scale)
@@ -152,6 +154,7 @@ class Upscaler:
         if isinstance(self._path, RGBPath):
             if not rgb.size:
                 raise PixelError(f"got a picture of {rgb.shape}, it needs at least one row and one column")
+            self._check_process()
             return self._path.enlarge(rgb)
         planes = rgb_to_ycbcr16(rgb)
         layout = Layout(subsampling="444", bit_depth=16)
@@ -170,7 +173,9 @@ class Upscaler:
         Raises:
             PixelError: no pictures, planes that do not fit the layout or one another, or a layout that
                 :meth:`check` refuses.
+            DeviceError: this is a fork of the process that made it.
         """
+        self._check_process()
         self.check(layout)
         if not pictures:
             raise PixelError("got no pictures, a batch has at least one")
@@ -191,6 +196,19 @@ class Upscaler:
             PixelError: a network on RGB, and a matrix that is not stated or that does not lead to RGB.
         """
         self._path.check(layout)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an Upscaler is bound to its process and cannot be pickled or copied; make one where it is used"
+        )
+
+    def _check_process(self) -> None:
+        # OpenVINO and PyTorch would wait for ever, for threads that no fork has; the C code starts its own.
+        if os.getpid() != self._process and self.choice.device != "native":
+            raise DeviceError(
+                "got an Upscaler that another process made before it forked, which has lost its threads; "
+                "make one in each process, and start processes by 'spawn'"
+            )
 
 
 def load(model: str, scale: int, precision: Literal["fp32", "int8"] | str, *, blend: float | None = None) -> Network:
