@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pictures import photo
 
+from streams.errors import SinkError
 from vsr.app.clip import Clip, write_clip
 from vsr.app.compress import coded_luma
 from vsr.app.compressed import blocking, main, measure
@@ -56,3 +57,27 @@ def test_the_table_has_a_row_for_each_and_the_means(tmp_path: Path) -> None:
     main([str(tmp_path / "clips"), "--models", "bicubic", "--crf", "20,30", "--frames", "2", "--markdown", str(table)])
     rows = [line for line in table.read_text().splitlines() if line.startswith("| ")]
     assert [row.split("|")[1:3] for row in rows[1:]] == [[" clip ", " 20 "], [" clip ", " 30 "], [" **mean** ", " "]]
+
+
+def test_a_table_that_is_there_stays_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clips").mkdir()
+    table = tmp_path / "table.md"
+    table.write_text("of yesterday")
+    with monkeypatch.context() as patch:
+        patch.setattr("vsr.app.compressed.markdown", lambda results, **_: "a table, and it is long")
+        patch.setattr(Path, "write_text", lambda path, text, **_: path.write_bytes(text[:10].encode()) and _full())
+        with pytest.raises(SinkError, match=r"table\.md: No space"):
+            main([str(tmp_path / "clips"), "--markdown", str(table)])
+    assert table.read_text() == "of yesterday"
+    assert {path.name for path in tmp_path.iterdir()} == {"clips", "table.md"}
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="no folder"):
+        main([str(tmp_path / "no clips either"), "--markdown", str(tmp_path / "none" / "table.md")])
+
+
+def _full() -> None:
+    raise OSError(28, "No space left on device")

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import os
+import shutil
 import tomllib
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import vsr.weights
+from vsr.errors import WeightsError
 from vsr.models.base import parameter_count
 from vsr.weights import WeightsInfo, index, load_network, ship
 from vsr.weights.bundled import bundled_pictures
@@ -99,3 +107,54 @@ def test_writing_the_index_anew_changes_nothing(shelf: Path) -> None:
     ship.write_index([ship.as_entry(info) for info in index()])
     shipped = Path(vsr.weights.__file__).with_name("index.toml")
     assert (shelf / "index.toml").read_text(encoding="utf-8") == shipped.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("fails", [None, *range(9)])
+def test_an_entry_never_speaks_of_another_file(
+    fails: int | None, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads between two steps, or after one that broke it off, finds the old pair, none, or the new one."""
+    about = ship.as_entry(next(info for info in index() if info.model == "espcn" and info.scale == 2))
+    old, file = tmp_path / "old", tmp_path / "new"
+    for path in (old, file):
+        path.write_text(path.name)
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (old, file)}
+    published = shelf / about["file"]
+    monkeypatch.setattr(ship, "index", lambda: (WeightsInfo(**{**about, "sha256": hashes["old"]}),))
+    ship.publish(old, {**about, "sha256": hashes["old"]})
+    steps, found = itertools.count(), []
+
+    def look() -> None:
+        infos = entered(shelf) if "[[" in (shelf / "index.toml").read_text() else {}
+        found.append(next((hashes[published.read_text()] == info.sha256 for info in infos.values()), None))
+        assert found[-1] is not False
+
+    def stepping(real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:
+            look()
+            if next(steps) == fails:
+                raise OSError(28, "No space left on device")
+            result = real(*arguments, **options)
+            look()
+            return result
+
+        return step
+
+    for place, name in ((Path, "replace"), (Path, "write_text"), (shutil, "copyfile"), (os, "fsync")):
+        monkeypatch.setattr(place, name, stepping(getattr(place, name)))
+    broken = pytest.raises(OSError, match="No space") if fails is not None else nullcontext()
+    with broken:
+        ship.publish(file, {**about, "sha256": hashes["new"]})
+    monkeypatch.undo()
+    if fails is None:
+        assert next(steps) == 9
+        assert found[-1]
+        assert published.read_text() == "new"
+    assert {path.name for path in shelf.iterdir()} == {"index.toml", about["file"]}
+
+
+def test_a_copy_that_is_not_what_was_measured_is_not_published(shelf: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").write_text("changed meanwhile")
+    with pytest.raises(WeightsError, match="not what was measured"):
+        ship.publish(tmp_path / "new", ship.as_entry(index()[0]))
+    assert not list(shelf.iterdir())

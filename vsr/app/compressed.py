@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from streams.sources import FileSource
 from vsr.app.compress import coded_luma
+from vsr.app.outputs import check_folder, writing
 from vsr.metrics import psnr
 from vsr.resample import imresize
 from vsr.upscaler import Upscaler
@@ -140,6 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=24, help="of each clip, at most")
     parser.add_argument("--markdown", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
+    if options.markdown:
+        check_folder(options.markdown)
     crfs = [int(crf) for crf in options.crf.split(",")]
     results: list[Result] = []
     for path in sorted(path for path in options.folder.iterdir() if path.is_file()):
@@ -149,7 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = f"--models {options.models} --crf {options.crf} --scale {options.scale} --frames {options.frames}"
     text = markdown(results, command=f"python -m vsr.app.compressed {options.folder.name} {chosen}")
     if options.markdown:
-        options.markdown.write_text(text, encoding="utf-8")
+        with writing(options.markdown) as partial:
+            partial.write_text(text, encoding="utf-8")
     else:
         print(text)
 

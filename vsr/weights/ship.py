@@ -1,7 +1,8 @@
 """Measure trained weights and enter them in the index: ``python -m vsr.weights.ship best.safetensors ecbsr 2 …``.
 
 For those who train the networks of this package. The file is copied beside the index under its proper name, and its
-entry states what was measured on the test sets, which no training ever saw.
+entry states what was measured on the test sets, which no training ever saw. At no moment, not even if this breaks off,
+does an entry speak of another file than the one that is there.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save_file
 
+from vsr.errors import WeightsError
 from vsr.evaluate import trials
 from vsr.metrics import psnr, ssim
 from vsr.models import build_network, model_spec
@@ -107,15 +112,50 @@ def as_entry(info: WeightsInfo) -> dict[str, Any]:
     return {field.name: getattr(info, field.name) for field in fields(info)}
 
 
+def publish(file: Path, new: dict[str, Any]) -> None:
+    """Put weights and their entry in the place of those of the same model, scale and precision.
+
+    Two files cannot be replaced in one step. So the entry goes first, then comes the file and then the new entry: who
+    reads in between finds no such weights, and never an entry with another's file.
+
+    Raises:
+        WeightsError: the disk did not keep what was written; what was there before is left as it was.
+    """
+    others = [old for old in map(as_entry, index()) if _key(old) != _key(new)]
+    with _replacing(_FOLDER / new["file"]) as partial:
+        shutil.copyfile(file, partial)
+        if hashlib.sha256(partial.read_bytes()).hexdigest() != new["sha256"]:
+            raise WeightsError(f"the copy of {file} in {_FOLDER} is not what was measured; try again, or another disk")
+        write_index(others)
+    write_index([*others, new])
+
+
+def _key(described: dict[str, Any]) -> tuple[str, int, str]:
+    return described["model"], described["scale"], described["precision"]
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name to write under; at the end of the block what is there is on the disk, and takes the place of ``path``."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_index(entries: list[dict[str, Any]]) -> None:
     """Write ``index.toml``, sorted by model, scale and precision; what is empty and may be is left out."""
-    entries = sorted(entries, key=lambda e: (e["model"], e["scale"], e["precision"]))
     text = _HEAD
-    for described in entries:
+    for described in sorted(entries, key=_key):
         names = [field.name for field in fields(WeightsInfo)]
         ordered = {name: described[name] for name in names if described.get(name) or name not in _OPTIONAL}
         text += "\n[[weights]]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in ordered.items())
-    (_FOLDER / "index.toml").write_text(text, encoding="utf-8")
+    with _replacing(_FOLDER / "index.toml") as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _toml(value: Any) -> str:
@@ -156,13 +196,7 @@ def main() -> None:
             log.info("16 bits cost %.4f dB: %s", cost, "stored so" if kept else "stored in 32 bits")
             if kept:
                 file, new = half, measured
-        shutil.copyfile(file, _FOLDER / new["file"])
-    others = [
-        as_entry(old)
-        for old in index()
-        if (old.model, old.scale, old.precision) != (new["model"], new["scale"], new["precision"])
-    ]
-    write_index([*others, new])
+        publish(file, new)
     log.info("%s: %s", new["file"], new["psnr"])
 
 
