@@ -17,7 +17,7 @@ import av
 import media
 import pytest
 
-from streams.errors import SourceNotFoundError
+from streams.errors import Cancelled, SourceNotFoundError
 from vsr._version import __version__
 from vsr.app import jobs
 from vsr.app.cli import main
@@ -83,6 +83,30 @@ def test_what_is_lost_is_said_on_stderr(clip, tmp_path, capsys):
     assert code == 0
     assert err.startswith("vsr: warning: audio stream 1 (pcm_s16le")
     assert "drop (" in out
+
+
+@pytest.mark.parametrize("name", ["trace.json", "trace.svg"])
+def test_what_every_thread_did(name, clip, tmp_path, capsys):
+    path = tmp_path / name
+    path.write_text("an older one")
+    arguments = ("upscale", clip, "-o", tmp_path / "out.mkv", "--profile", path, "--overwrite", *FAST)
+    code, _, err = run(*arguments, capsys=capsys)
+    assert (code, err) == (0, "")
+    told = path.read_text()
+    assert all(work in told for work in ("decode", "interpolation", "encode"))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["out.mkv", name]
+
+
+def test_what_every_thread_did_until_it_was_interrupted(clip, tmp_path, capsys, monkeypatch):
+    def interrupted(*paths, profile, **options):
+        profile("decode", 1.0, 2.0)
+        raise Cancelled("as asked")
+
+    monkeypatch.setattr(jobs, "upscale_video", interrupted)
+    arguments = ("upscale", clip, "-o", tmp_path / "out.mkv", "--profile", tmp_path / "trace.json", *FAST)
+    code, _, _ = run(*arguments, capsys=capsys)
+    assert code == ExitCode.INTERRUPTED
+    assert "decode" in (tmp_path / "trace.json").read_text()
 
 
 def test_a_sample_estimates_the_whole(clip, tmp_path, capsys):
@@ -159,6 +183,11 @@ def test_two_inputs_of_one_name(clip, tmp_path, capsys):
         (["IN", "-o", "no/out.mkv"], 4, "there is no folder no"),
         (["IN", "-o", "TEXT.mkv"], 4, "exists"),
         (["IN", "-o", "IN", "--overwrite"], 4, "is the input itself"),
+        (["IN", "-o", "out.mkv", "--profile", "out.txt"], 2, "allowed are .json (for Perfetto) and .svg"),
+        (["IN", "IN2", "-o", "out/", "--profile", "out.json"], 2, "got --profile with 2 inputs"),
+        (["IN", "-o", "out.mkv", "--profile", "no/out.json"], 4, "there is no folder no"),
+        (["IN", "-o", "out.mkv", "--profile", "TEXT.json"], 4, "exists.json exists; give --overwrite"),
+        (["IN", "-o", "TEXT.mkv", "--profile", "out.json"], 4, "exists"),
         (["IN", "-o", "out.mkv", "--codec", "h256"], 4, "did you mean 'h265'?"),
         (["IN", "-o", "out.mp4", "--codec", "prores"], 4, "MP4 cannot hold prores"),
         (["IN", "-o", "out.mkv", "--model", "ecsbr"], 5, "did you mean 'ecbsr'?"),
@@ -171,8 +200,10 @@ def test_mistakes_are_one_line(arguments, code, text, clip, tmp_path, capsys, mo
     for name in ("clip.mkv", "clip2.mkv"):
         Path(name).write_bytes(clip.read_bytes())
     Path("notes.txt").write_text("not a video\n")
-    Path("exists.mkv").write_text("mine")
-    words = {"IN": "clip.mkv", "IN2": "clip2.mkv", "IN3": "clap.mkv", "TEXT": "notes.txt", "TEXT.mkv": "exists.mkv"}
+    for name in ("exists.mkv", "exists.json"):
+        Path(name).write_text("mine")
+    words = {"IN": "clip.mkv", "IN2": "clip2.mkv", "IN3": "clap.mkv", "TEXT": "notes.txt"}
+    words |= {"TEXT.mkv": "exists.mkv", "TEXT.json": "exists.json"}
     before = sorted(Path().iterdir())
     # The case's own options come last and win.
     got, out, err = run("upscale", *FAST, *(words.get(each, each) for each in arguments), capsys=capsys)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from stubs import StubSource, frame
 
-from streams.errors import SinkError
+from streams.errors import SinkError, SinkExistsError
 from streams.pipeline import Pipeline
 from streams.sinks import NullSink
 from vsr import Upscaler
@@ -47,11 +47,29 @@ def test_the_trace_has_a_lane_for_each_thread() -> None:
     assert len(work) == 4
 
 
-def test_what_is_too_much_is_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_SPANS", 2)
-    profile = collected()
-    assert profile.dropped_spans == 2
-    assert profile.seconds["decode"] == pytest.approx(0.5)
+@pytest.mark.parametrize("ending", ["json", "svg"])
+def test_of_a_long_run_the_beginning_and_the_end_are_kept(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_KEPT", 3)
+    monkeypatch.setattr(module, "perf_counter", lambda: 100.0)
+    profile, path = Profile(), tmp_path / f"trace.{ending}"
+    for second in range(6):
+        profile(f"work {second}", 100.0 + second, 100.5 + second)
+    profile.write(path)
+    assert (profile.dropped_spans, caplog.messages) == (0, [])
+    for second in range(6, 50):
+        profile(f"work {second}", 100.0 + second, 100.5 + second)
+    profile.write(path)
+    assert profile.dropped_spans == 44
+    assert caplog.messages == [
+        f"{path} holds the first 2 and the last 2 seconds of the run; 44 pieces of work between are left out"
+    ]
+    kept = [event["name"] for event in profile.trace()["traceEvents"] if event["ph"] == "X"]
+    assert kept == [f"work {second}" for second in (0, 1, 2, 47, 48, 49)]
+    assert len(profile.seconds) == 50
+    # Half way between the two there is nothing to draw.
+    assert ending == "json" or "work 1" in path.read_text()
 
 
 @pytest.mark.parametrize("device", ["auto", "openvino"])
@@ -83,6 +101,9 @@ def test_files(tmp_path: Path) -> None:
     titles = [each.text for each in drawing.iter("{http://www.w3.org/2000/svg}title")]
     assert set(titles) == {"decode", "network", "encode"}
     with pytest.raises(SinkError, match="no folder"):
-        check_profile(tmp_path / "none" / "trace.json")
+        check_profile(tmp_path / "none" / "trace.json", overwrite=True)
     with pytest.raises(ConfigError, match=r"allowed are \.json .* and \.svg"):
-        check_profile(tmp_path / "trace.txt")
+        check_profile(tmp_path / "trace.txt", overwrite=True)
+    with pytest.raises(SinkExistsError, match="--overwrite"):
+        check_profile(tmp_path / "trace.svg", overwrite=False)
+    check_profile(tmp_path / "trace.svg", overwrite=True)

@@ -27,7 +27,7 @@ from vsr.app.bench_stages import bench_to_nothing, measure_limits
 from vsr.app.clip import Clip, write_clip
 from vsr.app.doctor import examine
 from vsr.app.jobs import upscale_video
-from vsr.app.profile import Profile
+from vsr.app.profile import Profile, check_profile
 from vsr.app.report import Progress, Report
 from vsr.backends.base import Numbers
 from vsr.backends.openvino import OpenVINOBackend
@@ -64,15 +64,19 @@ def bench_speed(
         models: networks to run.
         scale: 2, 3 or 4.
         baselines: also ESPCN through ``cv2.dnn``, a plain loop with PyTorch in fp32, and FFmpeg's bicubic scaler.
-        profile: where to write what every thread did in the first network's run, for Perfetto or chrome://tracing.
+        profile: where to write what every thread did in the first network's run: ``.json`` for Perfetto, or
+            ``.svg``; one that is there is replaced.
 
     Returns:
         Plain values: the machine and its limits; for each run frames per second and milliseconds per frame of each
         stage, and what is left of them without an encoder; ratios.
 
     Raises:
-        ConfigError: ``baselines`` without OpenCV or onnx.
+        ConfigError: ``baselines`` without OpenCV or onnx; another ending of ``profile``.
+        SinkError: there is no folder for ``profile``.
     """
+    if profile is not None:
+        check_profile(profile, overwrite=True)
     if baselines and not all(importlib.util.find_spec(name) for name in ("cv2", "onnx")):
         raise ConfigError("the comparison needs opencv and onnx; 'pip install vsr[bench]', or give --no-baselines")
     facts = examine()

@@ -11,7 +11,7 @@ import typer
 from streams.errors import Cancelled, UnsupportedStreamError
 from vsr.app.console import Console, message_of
 from vsr.app.exit_codes import ExitCode, exit_code_of
-from vsr.app.inputs import Task, did_you_mean, parse_seconds, plan_tasks
+from vsr.app.inputs import Task, did_you_mean, expand, parse_seconds, plan_tasks
 from vsr.app.interrupts import stop_on_signals
 from vsr.app.networks import select_network
 from vsr.app.progress import progress_bar
@@ -126,6 +126,14 @@ def upscale(
         ),
     ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write what every thread did when: .json for Perfetto, .svg to look at.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="The report as JSON on stdout.", rich_help_panel=_OUTPUT)
     ] = False,
@@ -154,6 +162,8 @@ def upscale(
     console.start_logging()
     size_label(scale, to)
     selection = select_network(model, scale=scale, to=to, weights=weights, blend=blend)
+    if profile is not None:
+        _check_profile(profile, inputs, overwrite=overwrite)
     tasks = plan_tasks(inputs, output=output, label=size_label(scale, to, scales=selection.scales))
     options: dict[str, Any] = {
         "model": model,
@@ -179,7 +189,7 @@ def upscale(
         "reuse": reuse,
         "overwrite": overwrite,
     }
-    raise typer.Exit(run_tasks(tasks, options, console=console))
+    raise typer.Exit(run_tasks(tasks, options, console=console, profile=profile))
 
 
 def _parse_duration(text: str) -> float:
@@ -189,8 +199,25 @@ def _parse_duration(text: str) -> float:
     return seconds
 
 
-def run_tasks(tasks: Sequence[Task], options: dict[str, Any], *, console: Console) -> ExitCode:
+def _check_profile(path: Path, inputs: Sequence[str], *, overwrite: bool) -> None:
+    from vsr.app.profile import check_profile
+
+    count = len(expand(inputs))
+    if count > 1:
+        raise ConfigError(f"got --profile with {count} inputs, allowed is one; name one of them, or leave it out")
+    check_profile(path, overwrite=overwrite)
+
+
+def run_tasks(
+    tasks: Sequence[Task], options: dict[str, Any], *, console: Console, profile: Path | None = None
+) -> ExitCode:
     """Work through ``tasks``; one that fails does not stop the others, an interruption does.
+
+    Args:
+        tasks: of :func:`vsr.app.inputs.plan_tasks`.
+        options: of :func:`vsr.upscale_video`.
+        console: told of everything.
+        profile: where to write what every thread did when, of the only task.
 
     Returns:
         The code of the only task; for several ``INTERRUPTED`` where any was left, else ``FAILURE`` where any failed.
@@ -201,7 +228,8 @@ def run_tasks(tasks: Sequence[Task], options: dict[str, Any], *, console: Consol
         for task in tasks:
             try:
                 with progress_bar(task.source.name, quiet=console.quiet) as show:
-                    report = _upscale_one(task, options | {"on_progress": show, "stop": stop})
+                    asked = options | {"on_progress": show, "stop": stop}
+                    report = _upscale_one(task, asked) if profile is None else _profiled(task, asked, profile)
             except (Exception, KeyboardInterrupt) as error:
                 codes.append(console.fail(error, about=task.source.name if len(tasks) > 1 else ""))
                 results.append(_failure(task, error))
@@ -222,6 +250,18 @@ def run_tasks(tasks: Sequence[Task], options: dict[str, Any], *, console: Consol
     if ExitCode.INTERRUPTED in codes:
         return ExitCode.INTERRUPTED
     return ExitCode.OK if done == len(tasks) else ExitCode.FAILURE
+
+
+def _profiled(task: Task, options: dict[str, Any], path: Path) -> Any:
+    """As below; a job that is interrupted is told of until then, so that nobody has to wait for a film's end."""
+    from vsr.app.profile import Profile
+
+    profile = Profile()
+    try:
+        return _upscale_one(task, options | {"profile": profile})
+    finally:
+        if profile.seconds:
+            profile.write(path)
 
 
 def _upscale_one(task: Task, options: dict[str, Any]) -> Any:
