@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from vsr.backends import Choice, layer_bytes
 from vsr.backends.base import LAYER_BYTES, Job, Numbers, Plane
 from vsr.backends.cuda import CudaBackend
 from vsr.backends.pytorch import TorchBackend
-from vsr.backends.several import SeveralBackends, SeveralRunners
+from vsr.backends.several import Alone, SeveralBackends, SeveralRunners, Workers, programs
 from vsr.tiles import TiledRunner
 
 
@@ -84,9 +85,35 @@ def test_what_they_are_together() -> None:
     assert (backend.precision, backend.in_flight, backend.name) == ("bf16", 6, "PyTorch on cpu, PyTorch on cpu")
 
 
-def test_a_network_on_rgb_uses_one_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    SeveralBackends([TorchBackend(), TorchBackend()]).program(network("srresnet", 2))
-    assert "networks on RGB use one device" in caplog.text
+def test_a_network_on_rgb_is_made_ready_on_each() -> None:
+    net, single = network("srresnet", 2), TorchBackend()
+    several = SeveralBackends([TorchBackend(), TorchBackend()])
+    assert [len(programs(backend, net)) for backend in (single, several)] == [1, 2]
+
+
+def test_alone_an_error_is_raised_where_work_is_handed_in() -> None:
+    alone = Alone([1, 2])
+    assert alone.submit(sum).result() == 3
+    with pytest.raises(TypeError):
+        alone.submit(abs)  # type: ignore[arg-type]
+
+
+def test_workers_are_each_used_by_one_thread_that_ends_with_them() -> None:
+    together = threading.Barrier(2)
+
+    def work(name: str) -> tuple[str, int]:
+        together.wait(30)
+        return name, threading.get_ident()
+
+    workers = Workers(["one", "other"])
+    found = {job.result() for job in [workers.submit(work) for _ in range(8)]}
+    assert {name for name, _ in found} == {"one", "other"}
+    assert len(found) == len({thread for _, thread in found}) == 2
+    mine = [thread for thread in threading.enumerate() if thread.ident in {thread for _, thread in found}]
+    del workers
+    for thread in mine:
+        thread.join(30)
+        assert not thread.is_alive()
 
 
 def test_layers_without_a_gpu_are_small() -> None:

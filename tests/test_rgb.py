@@ -251,8 +251,9 @@ ERRORS = [
 
 def cramped(room: int, error: Exception) -> tuple[Upscaler, Cramped]:
     up = Upscaler(network=Bicubic(2), device="torch")
-    up._path._program = Cramped(up._path._program, room, error)  # type: ignore[union-attr, assignment]
-    return up, up._path._program  # type: ignore[union-attr, return-value]
+    enlarger: Any = up._path._workers.worker  # type: ignore[union-attr]
+    enlarger.program = Cramped(enlarger.program, room, error)
+    return up, enlarger.program
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -307,7 +308,7 @@ class Loud(Bicubic):
     """Adds nothing, by way of numbers that sixteen bits of float do not reach."""
 
     def forward(self, x: Tensor) -> Tensor:
-        one = torch.ones(1, 1, 1, 1)
+        one = x.new_ones(1, 1, 1, 1)
         large = torch.nn.functional.conv2d(x[:, :1], one * 1e6)
         return super().forward(x + 0 * large)
 

@@ -16,6 +16,7 @@ import itertools
 import logging
 import re
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -280,34 +281,46 @@ class ReusingRunner:
         return [tiles, joined(tiles)] if self.any_shape else [tiles]
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What a job makes of its last picture, once more for each time that it was handed in again."""
+
+    job: Future[list[Planes]]
+    count: int
+
+    def result(self) -> list[Planes]:
+        """Wait, and return the larger pictures, all of one memory."""
+        return [self.job.result()[-1]] * self.count
+
+
 class Repeats:
     """Pictures that come again as a whole, for paths on which nothing smaller can be relied on."""
 
     def __init__(self) -> None:
         self._key: object = None
         self._seen: Planes = ()
-        self._made: Planes = ()
+        self._job: Future[list[Planes]] | None = None
 
-    def find(self, pictures: Sequence[Planes], *, key: object) -> list[Planes] | None:
-        """What was made of the last picture, once for each of ``pictures``, where all of them are that one.
+    def find(self, pictures: Sequence[Planes], *, key: object) -> Repeated | None:
+        """What is made of the last picture, where all of ``pictures`` are that one.
 
         Args:
             pictures: any.
             key: what the result depends on beside the samples.
         """
-        if not self._made or key != self._key or not all(self._same(planes) for planes in pictures):
+        if self._job is None or key != self._key or not all(self._same(planes) for planes in pictures):
             return None
-        return [self._made] * len(pictures)
+        if self._job.done() and self._job.exception() is not None:
+            return None
+        return Repeated(self._job, len(pictures))
 
-    def keep(self, picture: Planes, made: Planes, *, key: object) -> None:
-        """Remember a picture, and what was made of it, which is read-only from now on."""
-        for plane in made:
-            plane.setflags(write=False)
-        self._key, self._seen, self._made = key, tuple(plane.copy() for plane in picture), made
+    def keep(self, picture: Planes, job: Future[list[Planes]], *, key: object) -> None:
+        """Remember a picture, and the job whose last one it is; what is made of it is never written to."""
+        self._key, self._seen, self._job = key, tuple(plane.copy() for plane in picture), job
 
     def forget(self) -> None:
         """Free what is remembered."""
-        self._key, self._seen, self._made = None, (), ()
+        self._key, self._seen, self._job = None, (), None
 
     def _same(self, planes: Planes) -> bool:
         return all(np.array_equal(a, b) for a, b in zip(planes, self._seen, strict=True))

@@ -1,9 +1,13 @@
-"""Pictures through a network on RGB: converted with the stream's matrix, range and bit depth, and back again."""
+"""Pictures through a network on RGB: converted with the stream's matrix, range and bit depth, and back again.
+
+On a CPU all cores work on one picture, in the thread that hands it in. Every GPU has a thread of its own, which copies,
+converts, computes and waits, while the next pictures are decoded and the last ones encoded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
 
 import numpy as np
 import numpy.typing as npt
@@ -12,20 +16,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from vsr.backends import Choice, layer_bytes, make_backend
-from vsr.backends.base import Planes
+from vsr.backends.base import Planes, Program
+from vsr.backends.several import Alone, Workers, programs
 from vsr.conversion import Conversion, luma_weights
 from vsr.layout import Layout
 from vsr.models.base import Network
-from vsr.reuse import Repeats, Reuse
+from vsr.reuse import Repeated, Repeats, Reuse
 from vsr.tiles import Room, run_in_tiles, tile_side
-
-
-@dataclass(frozen=True, slots=True)
-class _FinishedJob:
-    pictures: list[Planes]
-
-    def result(self) -> list[Planes]:
-        return self.pictures
 
 
 class RGBPath:
@@ -45,8 +42,11 @@ class RGBPath:
         self.network, self.scale = network, network.scale
         # These networks are heavy: all cores on one tile hold the memory of one.
         self.backend = make_backend(choice, threads=threads, latency=True)
-        self._program = self.backend.program(network)
-        self._room = Room(margin=network.overlap, side=tile or tile_side(network, layer_bytes=layer_bytes(choice)))
+        side = tile or tile_side(network, layer_bytes=layer_bytes(choice))
+        enlargers = [_Enlarger(program, network, side=side) for program in programs(self.backend, network)]
+        self._threaded = choice.device.startswith("cuda")
+        self._workers: Workers[_Enlarger] | Alone[_Enlarger]
+        self._workers = Workers(enlargers) if self._threaded else Alone(enlargers[0])
         self._repeats = None if reuse is None else Repeats()
 
     def reset(self) -> None:
@@ -62,34 +62,71 @@ class RGBPath:
         """
         luma_weights(layout)
 
-    @torch.inference_mode()
-    def submit(self, pictures: Sequence[Planes], *, layout: Layout) -> _FinishedJob:
-        """Enlarge pictures that were checked; finished when this returns."""
+    def submit(self, pictures: Sequence[Planes], *, layout: Layout) -> Future[list[Planes]] | Repeated:
+        """Enlarge pictures that were checked: on a CPU finished when this returns, on a GPU copied."""
         repeated = None if self._repeats is None else self._repeats.find(pictures, key=layout)
         if repeated is not None:
-            return _FinishedJob(repeated)
-        conversion = Conversion(layout, self._program.device)
+            return repeated
+        if self._threaded:
+            pictures = [tuple(plane.copy() for plane in planes) for planes in pictures]
+        shared = self._repeats is not None
+        # What waits for its turn must not hold this path, whose end is that of the threads.
+        job = self._workers.submit(lambda enlarger: enlarger.planes(pictures, layout=layout, shared=shared))
+        if self._repeats is not None:
+            self._repeats.keep(pictures[-1], job, key=layout)
+        return job
+
+    def enlarge(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """uint8 H×W×3 to uint8 rH×rW×3, without a detour."""
+        return self._workers.submit(lambda enlarger: enlarger.rgb(rgb)).result()
+
+
+class _Enlarger:
+    """A network on one device, with the conversions around it; used by one thread.
+
+    Args:
+        program: the network, ready on the device.
+        network: the same.
+        side: of a tile, in input samples; smaller where this device's memory runs out.
+    """
+
+    def __init__(self, program: Program, network: Network, *, side: int) -> None:
+        self.program, self.scale = program, network.scale
+        self._room = Room(margin=network.overlap, side=side)
+        self._stream: torch.cuda.Stream | None = None
+        if program.device.type == "cuda":
+            self._stream = torch.cuda.Stream(program.device)  # type: ignore[no-untyped-call]
+            # The weights have just been moved on another one.
+            self._stream.wait_stream(torch.cuda.current_stream(program.device))
+
+    @torch.inference_mode()
+    def planes(self, pictures: Sequence[Planes], *, layout: Layout, shared: bool) -> list[Planes]:
+        """Pictures of one shape, larger; the last one is read-only where it may be ``shared``."""
+        conversion = Conversion(layout, self.program.device)
 
         def work(part: Sequence[Planes]) -> list[Planes]:
             return conversion.to_planes(self._enlarged_around(conversion.to_rgb(part)))
 
-        parts = self._room.each(pictures, work, longest=max(pictures[0][0].shape))
+        with torch.cuda.stream(self._stream):
+            parts = self._room.each(pictures, work, longest=max(pictures[0][0].shape))
         made = [planes for part in parts for planes in part]
-        if self._repeats is not None:
-            self._repeats.keep(pictures[-1], made[-1], key=layout)
-        return _FinishedJob(made)
+        if shared:
+            for plane in made[-1]:
+                plane.setflags(write=False)
+        return made
 
     @torch.inference_mode()
-    def enlarge(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """uint8 H×W×3 to uint8 rH×rW×3, without a detour."""
+    def rgb(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """uint8 H×W×3 to uint8 rH×rW×3."""
 
         def work(part: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-            x = torch.from_numpy(np.stack(part)).to(self._program.device).movedim(-1, 1).float() / 255
+            x = torch.from_numpy(np.stack(part)).to(self.program.device).movedim(-1, 1).float() / 255
             y = (self._enlarged(x) * 255).round_().clamp_(0, 255).byte()
             picture: npt.NDArray[np.uint8] = y[0].movedim(0, -1).contiguous().cpu().numpy()
             return picture
 
-        return self._room.each([rgb], work, longest=max(rgb.shape[:2]))[0]
+        with torch.cuda.stream(self._stream):
+            return self._room.each([rgb], work, longest=max(rgb.shape[:2]))[0]
 
     def _enlarged_around(self, x: Tensor) -> Tensor:
         """The network on what lies in [0, 1], as it was trained; what video has beyond that is interpolated."""
@@ -101,4 +138,4 @@ class RGBPath:
         return larger
 
     def _enlarged(self, x: Tensor) -> Tensor:
-        return run_in_tiles(x, self._program, scale=self.scale, room=self._room)
+        return run_in_tiles(x, self.program, scale=self.scale, room=self._room)
