@@ -2,16 +2,18 @@
 
 A frame is planes of luma and chroma, never RGB: what a codec stores is what the network sees, and no colour is lost on
 the way. The planes are views of the memory of whoever made them, and nobody writes into them: to a decoder they are
-also the reference pictures of later frames.
+also the reference pictures of later frames. Of a picture that lies on a GPU they are copied to the host when somebody
+looks at them, and not at all where nobody does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -79,12 +81,52 @@ class PixelFormat:
         return -(-height >> down), -(-width >> across)
 
 
+class Surface(Sequence[Plane]):
+    """Y, U and V of a 4:2:0 picture with even sides that lies on a GPU: a sequence of planes, copied when looked at.
+
+    Args:
+        width: luma columns.
+        height: luma rows.
+        device: index of the GPU.
+    """
+
+    def __init__(self, *, width: int, height: int, device: int) -> None:
+        self.width, self.height, self.device = width, height, device
+        self._planes: tuple[Plane, ...] | None = None
+
+    @abstractmethod
+    def export(self) -> tuple[Any, Any]:
+        """Two DLPack capsules, each to be used once: luma H×W, and H/2×W/2×2 of U and V in turns (NV12, P010).
+
+        Samples of more than 8 bits are in the high bits of 16. What writes them may still be under way on the default
+        stream of the GPU; the memory is whole as long as this object or what was made of a capsule lives.
+        """
+
+    @abstractmethod
+    def download(self) -> tuple[Plane, ...]:
+        """Copy the planes to the host, as a frame has them."""
+
+    def __len__(self) -> int:
+        return 3
+
+    @overload
+    def __getitem__(self, index: int) -> Plane: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Plane]: ...
+    def __getitem__(self, index: int | slice) -> Plane | Sequence[Plane]:
+        # Two threads that look at the same time both copy, and get the same.
+        if self._planes is None:
+            self._planes = self.download()
+        return self._planes[index]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Frame:
     """A picture with its time.
 
     Attributes:
-        planes: Y, or Y, U and V: views, H×W, uint8 or uint16 (value in the low bits); rows may be padded apart.
+        planes: Y, or Y, U and V: views, H×W, uint8 or uint16 (value in the low bits); rows may be padded apart. A
+            :class:`Surface` where the picture lies on a GPU.
         format: what the planes hold.
         pts: when the picture is shown, in ticks of ``time_base``; carried from the source, never counted up.
         time_base: seconds per tick.
@@ -98,7 +140,7 @@ class Frame:
         FrameError: when the number, shapes or types of the planes do not fit ``format``.
     """
 
-    planes: tuple[Plane, ...]
+    planes: Sequence[Plane]
     format: PixelFormat
     pts: int
     time_base: Fraction
@@ -112,6 +154,8 @@ class Frame:
         form = self.format
         if len(self.planes) != form.plane_count:
             raise FrameError(f"got {len(self.planes)} planes, {form.name} has {form.plane_count}")
+        if isinstance(self.planes, Surface):
+            return
         height, width = self.planes[0].shape
         for index, plane in enumerate(self.planes):
             shape = form.plane_shape(index, width, height)
@@ -124,12 +168,14 @@ class Frame:
     @property
     def width(self) -> int:
         """Luma columns."""
-        return int(self.planes[0].shape[1])
+        planes = self.planes
+        return planes.width if isinstance(planes, Surface) else int(planes[0].shape[1])
 
     @property
     def height(self) -> int:
         """Luma rows."""
-        return int(self.planes[0].shape[0])
+        planes = self.planes
+        return planes.height if isinstance(planes, Surface) else int(planes[0].shape[0])
 
     @property
     def seconds(self) -> Fraction:

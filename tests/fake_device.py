@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 HOST = "host"
+FOREIGN = "foreign"
 POISON = 0xA5
 
 Clock = dict[str, int]
@@ -130,6 +131,9 @@ class FakeDevice:
 
     def record(self, stream: FakeStream) -> FakeEvent:
         return FakeEvent(dict(stream.clock), stream.time)
+
+    def foreign(self) -> FakeEvent:
+        return self.record(self.stream(FOREIGN))
 
     def wait(self, stream: FakeStream, event: FakeEvent) -> None:
         _join(stream.clock, event.clock)

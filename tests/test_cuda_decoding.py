@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,10 @@ import av
 import media
 import numpy as np
 import pytest
+from gpu_pictures import GpuPicture, decoded_on_gpu
 
 from streams.errors import SourceError
+from streams.frame import Surface
 from streams.sources import FileSource, hwaccel
 from streams.sources.hwaccel import open_with
 from streams.sources.reader import Reader
@@ -78,25 +81,94 @@ def test_other_words_are_refused(clip: Path) -> None:
         FileSource(clip, hwaccel="vulkan")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("ours", "of_gpu"), [("yuv420p", "nv12"), ("yuv420p10le", "p010le")])
-def test_what_a_gpu_copies_to_the_host_is_the_same(
-    ours: str, of_gpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("ours", "of_gpu", "stays"),
+    [("yuv420p", "nv12", True), ("yuv420p10le", "p010le", True), ("yuv444p", "yuv444p", False)],
+)
+@pytest.mark.parametrize("size", [(64, 48), (63, 47)])
+def test_what_a_gpu_decodes_is_the_same_on_the_host(
+    ours: str, of_gpu: str, stays: bool, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = [picture.reformat(format=ours) for picture in media.pattern(4, 64, 48)]
-    for number, picture in enumerate(pictures):
-        picture.pts = number
-    path = media.write_clip(tmp_path / "clip.mkv", pictures, codec="ffv1")
+    path = media.write_clip(tmp_path / "clip.mkv", media.pattern(4, *size, ours), codec="ffv1")
     expected = planes(path)
-    decode = Reader._decode
+    decoded_on_gpu(monkeypatch, of_gpu)
+    with FileSource(path) as source:
+        frames = list(source)
+    assert same([list(frame.planes) for frame in frames], expected)
+    assert all(isinstance(frame.planes, Surface) == (stays and size == (64, 48)) for frame in frames)
+    assert (source.info.width, source.info.height, source.info.format.name) == (*size, ours)
 
-    def as_of_gpu(self: Reader, packet: Any) -> Iterator[av.VideoFrame]:
-        for frame in decode(self, packet):
-            other = frame.reformat(format=of_gpu)
-            other.pts = frame.pts
-            yield other
 
-    monkeypatch.setattr(Reader, "_decode", as_of_gpu)
-    assert same(planes(path), expected)
+def test_nothing_is_copied_before_it_is_looked_at(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = decoded_on_gpu(monkeypatch, "nv12")
+    with FileSource(clip) as source:
+        frames = list(source)
+    assert [(frame.width, frame.height) for frame in frames] == [(64, 48)] * 12
+    moved = replace(frames[0], pts=9)
+    assert sum(picture.downloads for picture in pictures) == 0
+    for frame in (moved, *frames):
+        assert [plane.shape for plane in frame.planes] == [(48, 64), (24, 32), (24, 32)]
+    assert [picture.downloads for picture in pictures] == [1] * 12
+
+
+@pytest.mark.parametrize("options", [{"deinterlace": "on"}, {"rotate": True}])
+def test_what_is_changed_on_the_way_comes_to_the_host(
+    options: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = (0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30)
+    path = media.write_clip(tmp_path / "clip.mp4", media.pattern(5, 64, 48), codec="libx264", matrix=turn)
+    expected = planes(path, **options)
+    decoded_on_gpu(monkeypatch, "nv12")
+    with FileSource(path, **options) as source:
+        frames = list(source)
+    assert same([list(frame.planes) for frame in frames], expected)
+    assert not any(isinstance(frame.planes, Surface) for frame in frames)
+
+
+def test_a_picture_of_another_size_comes_to_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "clip.mpg"
+    path.write_bytes(
+        b"".join(
+            media.write_clip(
+                tmp_path / f"{width}.mpg", media.pattern(4, width, 48), codec="mpeg2video", time_base=Fraction(1, 25)
+            ).read_bytes()
+            for width in (64, 96)
+        )
+    )
+    decoded_on_gpu(monkeypatch, "nv12")
+    with FileSource(path) as source:
+        frames = list(source)
+    kinds = [isinstance(frame.planes, Surface) for frame in frames]
+    assert kinds == sorted(kinds, reverse=True)
+    assert len(set(kinds)) == 2
+    assert {(frame.width, frame.height) for frame in frames} == {(64, 48)}
+
+
+def test_a_picture_that_cannot_be_copied_is_an_error(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: Any, **__: Any) -> Any:
+        raise av.error.ExternalError(1, "Generic error in an external library", "av_hwframe_transfer_data")
+
+    monkeypatch.setattr(GpuPicture, "reformat", lost)
+    decoded_on_gpu(monkeypatch, "nv12")
+    with FileSource(clip) as source:
+        frame = next(iter(source))
+    with pytest.raises(SourceError, match="cannot be copied from the GPU"):
+        frame.planes[0]
+
+
+def test_the_decoder_is_asked_to_leave_pictures_on_the_gpu(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def opened(url: str, mode: str, *, hwaccel: Any = None, **_: Any) -> Any:
+        asked.append(hwaccel)
+        return real(url, mode)
+
+    real = av.open
+    monkeypatch.setattr(hwaccel.av, "open", opened)
+    open_with("cuda", str(clip)).close()
+    assert asked[0].is_hw_owned
+    # The context that PyTorch uses.
+    assert asked[0].options == {"primary_ctx": "1"}
 
 
 def test_a_gpu_that_decodes_nothing_is_left(

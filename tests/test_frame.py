@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streams.errors import FrameError
-from streams.frame import Frame, PixelFormat
+from streams.frame import Frame, PixelFormat, Surface
 
 
 def make(form: PixelFormat, width: int = 7, height: int = 5) -> Frame:
@@ -81,3 +81,35 @@ def test_frame_cannot_be_changed() -> None:
 
 def test_repr_tells_shapes_and_no_pixels() -> None:
     assert repr(make(PixelFormat())) == "Frame(7×5 yuv420p limited, pts 9 × 1/30 s)"
+
+
+class Lying(Surface):
+    """Planes that are made when somebody asks."""
+
+    def __init__(self) -> None:
+        super().__init__(width=8, height=6, device=1)
+        self.copies = 0
+
+    def export(self) -> tuple[object, object]:
+        raise NotImplementedError
+
+    def download(self) -> tuple[np.ndarray, ...]:
+        self.copies += 1
+        return make(PixelFormat(), 8, 6).planes
+
+
+def test_a_surface_is_copied_when_it_is_looked_at_and_once() -> None:
+    surface = Lying()
+    frame = Frame(planes=surface, format=PixelFormat(), pts=0, time_base=Fraction(1))
+    later = replace(frame, pts=1)
+    assert (later.width, later.height, len(later.planes)) == (8, 6, 3)
+    assert "8×6 yuv420p" in repr(later)
+    assert surface.copies == 0
+    assert [plane.shape for plane in later.planes] == [(6, 8), (3, 4), (3, 4)]
+    assert later.planes[-1].shape == frame.planes[1:][1].shape == (3, 4)
+    assert surface.copies == 1
+
+
+def test_a_surface_of_another_format_is_refused() -> None:
+    with pytest.raises(FrameError, match="got 3 planes, gray has 1"):
+        Frame(planes=Lying(), format=PixelFormat(subsampling="gray"), pts=0, time_base=Fraction(1))

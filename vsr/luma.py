@@ -45,6 +45,9 @@ class LumaPath:
         tile: largest side of what is worked on at once; None chooses by memory.
         latency: all cores on one picture after the other.
         reuse: what counts as unchanged since the last picture; None to compute everything.
+
+    Attributes:
+        gpu: index of the GPU in whose memory planes may lie; None where they have to be on the host.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class LumaPath:
         # Runners hold compiled graphs: one for each meaning of numbers, and one for each siting of chroma.
         self._runners: dict[Numbers | tuple[Numbers, tuple[float, float]], Runner] = {}
         self._reuse = reuse
+        # What is looked at to be reused has to be on the host, and several GPUs have no one memory.
+        self.gpu: int | None = getattr(self.backend, "gpu", None) if reuse is None else None
         # PyTorch sums in an order that depends on the shape, so that a tile may differ in the last bit from the whole.
         self._tiles_exact = choice.device != "cpu" and not self._together
 
@@ -81,7 +86,7 @@ class LumaPath:
         """Every layout is taken."""
 
     def submit(self, pictures: Sequence[Planes], *, layout: Layout) -> _LumaJob:
-        """Hand in pictures that were checked; copied before this returns."""
+        """Hand in pictures that were checked; copied before this returns, or on :attr:`gpu` kept until the result."""
         chroma: list[Job] = []
         parts = [pictures] if self._together else [[planes] for planes in pictures]
         if layout.subsampling != "gray":

@@ -64,6 +64,8 @@ class Upscaler:
 
     Attributes:
         choice: the device and precision that were settled on, and why.
+        gpu: index of the GPU in whose memory pictures may lie (:mod:`vsr.backends.surfaces`); None where they have to
+            be on the host.
 
     Raises:
         UnknownModelError, DeviceError, WeightsError: what was asked for does not exist here.
@@ -113,12 +115,14 @@ class Upscaler:
         if network is None and self.choice.precision == "int8":
             self.network = load(model, scale, "int8")
         self._path: LumaPath | RGBPath
+        self.gpu: int | None = None
         if channels == 3:
             self._path = RGBPath(self.network, self.choice, threads=threads, tile=tile, reuse=unchanged)
         else:
             self._path = LumaPath(
                 self.network, self.choice, threads=threads, tile=tile, latency=latency, reuse=unchanged
             )
+            self.gpu = self._path.gpu
         self.backend = self._path.backend
         self.in_flight = self.backend.in_flight
 
@@ -164,7 +168,8 @@ class Upscaler:
         """Hand in pictures of one shape; returns while they are worked on.
 
         Args:
-            pictures: (Y,) or (Y, U, V) each, as ``layout`` says; copied before this returns.
+            pictures: (Y,) or (Y, U, V) each, as ``layout`` says; copied before this returns, but for planes on the GPU
+                :attr:`gpu`, which have to stay as they are until the result is there.
             layout: how the planes relate, of the input and the output alike.
 
         Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,14 +14,15 @@ from typing import Any, TypeAlias, get_args
 import av
 
 from streams.errors import NoVideoError, SourceError
-from streams.frame import ChromaLocation, Frame, Item, Packet
+from streams.frame import ChromaLocation, Frame, Item, Packet, Plane
 from streams.sources.base import Source, SourceInfo
 from streams.sources.filters import Deinterlace, Deinterlacer
-from streams.sources.formats import Planar, pixel_format, planes_of
+from streams.sources.formats import Planar, is_as, pixel_format, planes_of
 from streams.sources.hwaccel import HardwareDecoding, check
 from streams.sources.probe import codec_name, describe
 from streams.sources.reader import Reader
 from streams.sources.rotate import Turn, turn_planes, turned_format
+from streams.sources.surfaces import DecodedSurface, can_stay, on_gpu
 from streams.sources.timing import Timestamps
 from streams.sources.trim import Part
 
@@ -64,7 +65,8 @@ class FileSource(Source):
         max_frames: stop after so many pictures.
         chroma_location: where the chroma samples lie, if it is known better than the codec's convention.
         hwaccel: ``"cuda"``: decode on the GPU, and where that cannot be, in software with a warning; ``"auto"``: the
-            same, without a warning where there is no GPU; ``"none"``.
+            same, without a warning where there is no GPU; ``"none"``. What a GPU decodes stays there until its planes
+            are looked at (:class:`streams.frame.Surface`).
 
     Raises:
         SourceNotFoundError: there is no such file.
@@ -232,15 +234,27 @@ class FileSource(Source):
             pts = self._timestamps.assign(event.pts, event.dts, event.duration)
             anew = self._reader.begins_anew(pts)
             note = _Note(pts=pts, duration=event.duration, corrupt=event.is_corrupt, discontinuity=anew)
-            yield from self._deinterlacer.push(self._planar.to_planar(event), note)
+            picture = event if self._stays(event) else self._planar.to_planar(event)
+            yield from self._deinterlacer.push(picture, note)
         yield from self._deinterlacer.flush()
+
+    def _stays(self, picture: av.VideoFrame) -> bool:
+        """Whether a picture can be left on the GPU: what is done to the others is done on the host."""
+        if not can_stay(picture) or self._turn or self._deinterlacer.wants(picture):
+            return False
+        return is_as(picture, *self._size, self._form)
+
+    def _planes(self, picture: av.VideoFrame) -> Sequence[Plane]:
+        if on_gpu(picture):
+            return DecodedSurface(picture, self._form)
+        planes = planes_of(picture, self._form)
+        return turn_planes(planes, self._form, self._turn) if self._turn else planes
 
     def _frame(self, picture: av.VideoFrame, note: _Note) -> Frame:
         base = self._reader.time_base
         picture = self._planar.to_geometry(picture, *self._size, self._form)
-        planes = planes_of(picture, self._form)
         return Frame(
-            planes=turn_planes(planes, self._form, self._turn) if self._turn else planes,
+            planes=self._planes(picture),
             format=self.info.format,
             pts=note.pts - int(self._part.shift / base),
             time_base=base,

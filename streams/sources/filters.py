@@ -30,6 +30,12 @@ class Deinterlacer(Generic[T]):
         self._notes: deque[T] = deque()
         self._ticks = 0
 
+    def wants(self, frame: av.VideoFrame) -> bool:
+        """Whether a picture will go through the filter, so that it has to be planar, and on the host."""
+        if self._mode == "off" or min(frame.width, frame.height) < _SMALLEST:
+            return False
+        return self._mode == "on" or self._graph is not None or frame.interlaced_frame
+
     def push(self, frame: av.VideoFrame, note: T) -> list[tuple[av.VideoFrame, T]]:
         """Hand in a planar picture; returns those that are ready, in order, each with its note."""
         if self._mode == "off" or min(frame.width, frame.height) < _SMALLEST:

@@ -13,6 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from streams.errors import SourceError
 from streams.frame import ChromaLocation, PixelFormat, Plane, Range, Subsampling
+from streams.sources.surfaces import on_host, stored_format
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def _subsampling(chroma_width: int, chroma_height: int) -> Subsampling:
 
 def pixel_format(frame: av.VideoFrame, codec: str, chroma_location: ChromaLocation | None = None) -> PixelFormat:
     """What the planes of a decoded frame will hold once :class:`Planar` has seen it."""
-    layout = layout_of(frame.format.name)
+    layout = layout_of(stored_format(frame))
     full = _is_full(frame) and not layout.rgb
     value_range: Range = "full" if full else "limited"
     return PixelFormat(
@@ -123,6 +124,12 @@ def usual_chroma_location(codec: str, primaries: int, transfer: int) -> ChromaLo
     if codec in _UHD_CODECS and primaries == _BT2020 and transfer in (_PQ, _HLG):
         return "topleft"
     return "left"
+
+
+def is_as(frame: av.VideoFrame, width: int, height: int, form: PixelFormat) -> bool:
+    """Whether a frame needs no conversion but of its layout to be of a size and a format."""
+    same = (frame.width, frame.height, layout_of(stored_format(frame)).name) == (width, height, form.name)
+    return same and _is_full(frame) == (form.range == "full") and not _matrix_change(frame, form)
 
 
 def planes_of(frame: av.VideoFrame, form: PixelFormat) -> tuple[Plane, ...]:
@@ -153,11 +160,12 @@ class Planar:
         self._told: set[str] = set()
 
     def to_planar(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """The frame itself where its layout is native, else a conversion to the nearest that is.
+        """The frame itself where its layout is native, else a conversion to the nearest that is; on the host.
 
         Raises:
             SourceError: for a format that FFmpeg cannot convert.
         """
+        frame = on_host(frame)
         name = frame.format.name
         layout = layout_of(name)
         if layout.native:
@@ -179,12 +187,11 @@ class Planar:
 
         A matrix that one of the two does not state is taken for the same.
         """
+        if is_as(frame, width, height, form):
+            return frame
         name = frame.format.name
         target_range = _FULL if form.range == "full" else int(ColorRange.MPEG)
         matrices = _matrix_change(frame, form)
-        same = (frame.width, frame.height, name.replace("yuvj", "yuv")) == (width, height, form.name)
-        if same and _range(frame) == target_range and not matrices:
-            return frame
         now = f"{frame.width}×{frame.height} {name} {'full' if _is_full(frame) else 'limited'}"
         self._tell(
             f"the picture changes from {width}×{height} {form.name} {form.range} to {now}"

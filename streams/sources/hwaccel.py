@@ -1,6 +1,6 @@
 """Decoding on a GPU, and what to do where there is none.
 
-Pictures are copied to the memory of the host, as NV12 or P010, and go the usual way from there.
+Pictures stay on the GPU, in memory of its primary context; :mod:`streams.sources.surfaces` says what becomes of them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContain
         return container
     streams = [stream for stream in container.streams.video if stream.codec_context is not None]
     if any(stream.codec_context.is_hwaccel for stream in streams):
-        log.info("decoding on the GPU, copied to the host")
+        log.info("decoding on the GPU")
     else:
         log.log(level, "no decoding on a GPU (it does not know the codec); decoding in software")
     return container
@@ -62,7 +62,8 @@ def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContain
 def _open_on_gpu(url: str, **options: Any) -> InputContainer:
     if _KIND not in hwdevices_available():
         raise NotImplementedError("this FFmpeg is built without CUDA")
-    return _open(url, hwaccel=HWAccel(_KIND, allow_software_fallback=True), **options)
+    # What is owned by the hardware is in the primary context, unless PyAV is told otherwise.
+    return _open(url, hwaccel=HWAccel(_KIND, allow_software_fallback=True, is_hw_owned=True), **options)
 
 
 def _open(url: str, **options: Any) -> InputContainer:

@@ -52,7 +52,7 @@ class _Boxed:
 
     def _boxed(self, frame: Frame) -> tuple[Plane, ...]:
         width, height = self.inner
-        planes = fit_planes(frame.planes, layout=layout_of(self.form), width=width, height=height)
+        planes = fit_planes(tuple(frame.planes), layout=layout_of(self.form), width=width, height=height)
         return planes if self.inner == self.size else _pad(planes, self.form, self.size)
 
 

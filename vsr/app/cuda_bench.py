@@ -134,6 +134,10 @@ class Immediate:
         """Nothing is under way."""
         return None
 
+    def foreign(self) -> Any:
+        """Nothing is under way."""
+        return None
+
     def wait(self, stream: Any, event: Any) -> None:
         """Nothing is under way."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from streams.frame import Frame, PixelFormat
 from vsr.app.fit import fit_planes
 from vsr.app.stated import stated
+from vsr.app.surfaces import SurfaceReader
 from vsr.layout import Layout
 
 if TYPE_CHECKING:
@@ -35,17 +36,17 @@ class UpscalerEnhancer:
     """
 
     def __init__(self, upscaler: Upscaler, *, size: tuple[int, int] | None = None) -> None:
-        self._upscaler = upscaler
+        self._upscaler, self._reader = upscaler, SurfaceReader(upscaler)
         self._size = size
 
     def submit(self, frames: Sequence[Frame]) -> PendingFrames:
-        """Hand in frames of one geometry; their planes are copied before this returns.
+        """Hand in frames of one geometry; their planes are copied before this returns, or, on a GPU, kept till the end.
 
         Raises:
             PixelError: planes that the upscaler does not take.
         """
         layout = layout_of(stated(frames[0].format, lines=frames[0].height))
-        job = self._upscaler.submit([frame.planes for frame in frames], layout=layout)
+        job = self._upscaler.submit(self._reader.pictures(frames), layout=layout)
         return PendingFrames(tuple(frames), job, layout, self._size)
 
     def reset(self) -> None:

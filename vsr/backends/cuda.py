@@ -22,6 +22,7 @@ from vsr.backends.base import Job, Numbers, Plane, Program, Runner
 from vsr.backends.device import Accelerator, cuda_device, numerics
 from vsr.backends.pytorch import TYPES, TorchProgram
 from vsr.backends.scheduler import SLOTS, Bytes, Flight, Lease, Ring
+from vsr.backends.surfaces import on_device
 from vsr.models.base import Network, SubpixelNetwork
 from vsr.tiles import is_out_of_memory
 
@@ -64,6 +65,7 @@ class CudaBackend:
         # One batch for each stream; the pipeline hands in one more.
         self.in_flight = 1 if latency else SLOTS
         self.name = f"PyTorch on {device.device}"
+        self.gpu = device.device.index or 0
 
     @classmethod
     def on(cls, name: str, **options: Any) -> CudaBackend:
@@ -123,15 +125,19 @@ class CudaRunner:
         if job.kind == torch.float32 or found[-1]:
             return list(self._planes(found, job.shape))
         self._widen()
-        return self._again(list(self._batch(job.lease, job.shape)))
+        return self._again(job.given)
 
     def _submit(self, planes: Sequence[Plane]) -> CudaJob:
         shape = (len(planes), *planes[0].shape)
         ring = self._ring(shape)
+        there = on_device(planes)
+        if there is not None:
+            return CudaJob(self, shape, self.kind, planes, ring.submit(there))
         lease = ring.inputs.take()
-        for row, plane in zip(self._batch(lease, shape), planes, strict=True):
+        batch = self._batch(lease, shape)
+        for row, plane in zip(batch, planes, strict=True):
             row[...] = plane
-        return CudaJob(self, shape, self.kind, lease, ring.submit(lease))
+        return CudaJob(self, shape, self.kind, list(batch), ring.submit(lease))
 
     def _ring(self, shape: Shape) -> Ring:
         if shape not in self._rings:
@@ -150,7 +156,7 @@ class CudaRunner:
             self.kind = torch.float32
             self.free()
 
-    def _again(self, planes: list[Plane]) -> list[Plane]:
+    def _again(self, planes: Sequence[Plane]) -> list[Plane]:
         """fp32 takes twice the memory: where that fails, half the pictures at a time."""
         try:
             return self.submit(planes).result()
@@ -172,18 +178,20 @@ class CudaRunner:
 
 
 class CudaJob:
-    """A batch under way, with what it was made of."""
+    """A batch under way, with what it was made of: in pinned memory, or in that of a decoder, and not free before."""
 
-    def __init__(self, runner: CudaRunner, shape: Shape, kind: torch.dtype, lease: Lease, flight: Flight) -> None:
-        self.runner, self.shape, self.kind, self.lease, self.flight = runner, shape, kind, lease, flight
+    def __init__(
+        self, runner: CudaRunner, shape: Shape, kind: torch.dtype, given: Sequence[Plane], flight: Flight
+    ) -> None:
+        self.runner, self.shape, self.kind, self.given, self.flight = runner, shape, kind, given, flight
         self._planes: list[Plane] | None = None
 
     def result(self) -> list[Plane]:
         """Wait, and return the larger planes; the caller's for as long as he holds them."""
         if self._planes is None:
             self._planes = self.runner.finished(self)
-            # The pinned memory of the input is free again.
-            del self.lease, self.flight
+            # The memory of the input is free again.
+            del self.given, self.flight
         return self._planes
 
 

@@ -91,6 +91,10 @@ class CudaDevice:
         event.record(stream)
         return event
 
+    def foreign(self) -> torch.cuda.Event:
+        """All in the default stream, where FFmpeg does what it does; ours do not wait for it of themselves."""
+        return self.record(torch.cuda.default_stream(self.device))
+
     def wait(self, stream: torch.cuda.Stream, event: torch.cuda.Event) -> None:
         """Let a stream wait."""
         stream.wait_event(event)

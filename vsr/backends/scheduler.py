@@ -6,13 +6,14 @@ device but :meth:`Flight.result`: whoever is first in a buffer is waited for on 
 ======== ====================================== ==========================================
 stream   does                                   waits for
 ======== ====================================== ==========================================
-up       pinned input → slot's input            the arithmetic that read the slot before
+up       input → slot's input                   the arithmetic that read the slot before
 compute  slot's input → slot's output           this upload; the download of the slot before
 down     slot's output → pinned output          this arithmetic
 ======== ====================================== ==========================================
 
-Pinned memory is lent: what is copied back is handed to the caller as it lies, and returns to its pool once nobody holds
-an array made of it. That saves a pass over every frame, the largest of all on the side of the host.
+An input lies in pinned memory, or on the device, where a decoder put it. Pinned memory is lent: what is copied back is
+handed to the caller as it lies, and returns to its pool once nobody holds an array made of it. That saves a pass over
+every frame, the largest of all on the side of the host.
 """
 
 from __future__ import annotations
@@ -74,12 +75,24 @@ class Device(Protocol):
         """An event: all that is in the stream so far."""
         ...
 
+    def foreign(self) -> Any:
+        """An event: all that libraries which know nothing of our streams have enqueued so far."""
+        ...
+
     def wait(self, stream: Any, event: Any) -> None:
         """Enqueue that what comes after waits for an event of another stream."""
         ...
 
     def synchronize(self, event: Any) -> None:
         """Let the host wait for an event; the only call that waits."""
+        ...
+
+
+class Input(Protocol):
+    """A batch, wherever it lies."""
+
+    def bring(self, device: Device, stream: Any, target: Tensor) -> Any:
+        """Enqueue that it is copied to the device, ``target``; returns the event after which it is."""
         ...
 
 
@@ -102,6 +115,12 @@ class Lease:
 
     block: _Block
     array: Bytes
+
+    def bring(self, device: Device, stream: Any, target: Tensor) -> Any:
+        """Enqueue a copy to the device; the memory is lent out again only after it."""
+        device.copy(stream, target, self.block.buffer)
+        self.block.event = device.record(stream)
+        return self.block.event
 
 
 class HostPool:
@@ -165,11 +184,12 @@ class Ring:
         self._up, self._compute, self._down = (device.stream(name) for name in ("up", "compute", "down"))
         self._slots = deque(_Slot(device.memory(size_in), device.memory(size_out)) for _ in range(slots))
 
-    def submit(self, source: Lease) -> Flight:
+    def submit(self, source: Input) -> Flight:
         """Enqueue a batch.
 
         Args:
-            source: of :attr:`inputs`, filled; not to be written to before the result is there.
+            source: a filled lease of :attr:`inputs`, or what lies on the device; not to be written to before the result
+                is there.
 
         Raises:
             RuntimeError: the memory of the device does not suffice; nothing is under way then, and the same batch can
@@ -181,14 +201,12 @@ class Ring:
             self._enqueue(source, result)
         return Flight(self, result)
 
-    def _enqueue(self, source: Lease, result: Lease) -> None:
+    def _enqueue(self, source: Input, result: Lease) -> None:
         device, slot = self.device, self._slots[0]
         work = self.prepare(slot.source, slot.target)
         self._slots.rotate(-1)
         self._wait(self._up, slot.computed)
-        device.copy(self._up, slot.source, source.block.buffer)
-        source.block.event = uploaded = device.record(self._up)
-        device.wait(self._compute, uploaded)
+        device.wait(self._compute, source.bring(device, self._up, slot.source))
         self._wait(self._compute, slot.downloaded)
         try:
             device.launch(self._compute, work, reads=[slot.source], writes=[slot.target])
