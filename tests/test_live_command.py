@@ -99,9 +99,44 @@ def test_outputs_that_are_in_each_others_way_are_refused_before_anything_is_open
     assert "secret" not in str(raised.value)
 
 
-def test_outputs_that_are_not_are_not() -> None:
-    targets = ["a.mkv", "a.mp4", "hls:a", "hls:b", "window:a", "window:b", "null:", "null:", "udp://h:1", "udp://h:2"]
-    check_targets(targets, source=PATTERN)
+def test_outputs_that_are_not_are_not(tmp_path: Path) -> None:
+    files = [f"{tmp_path}/a.mkv", f"{tmp_path}/a.mp4", f"hls:{tmp_path}/a", f"hls:{tmp_path}/b/c"]
+    check_targets([*files, "window:a", "null:", "null:", "udp://h:1", "udp://h:2", "preview:8000"], source=PATTERN)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-o", "{}/a.mkv", "--crf", "52"], "got --crf 52, allowed for h264 is 0 (the best) to 51"),
+        (["-o", "hls:{}/a", "--crf", "-1"], "got --crf -1"),
+        (["-o", "udp://127.0.0.1:900{{n}}", "--preset", "quick"], "got --preset quick"),
+        (["-o", "{}/a.webm", "--codec", "h264"], "WebM cannot hold h264"),
+        (["-o", "{}/a.mkv", "--codec", "ffv1", "--crf", "3"], "ffv1 has no such setting"),
+        (["-o", "{}/none/a.mkv"], "there is no folder"),
+        (["-o", "/proc/{{n}}.mkv"], "cannot write into the folder /proc"),
+        (["-o", "hls:/proc/{{n}}"], "cannot write into the folder /proc"),
+        (["-o", "{}/there.mkv"], "exists"),
+        (["-o", "{}"], "is a folder"),
+        (["-o", "window:a", "-o", "window:b"], "one window"),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_wrong_with_an_output_is_said_before_the_source_is_connected(
+    arguments: list[str], words: str, count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not when the first picture comes: that may be tomorrow, when nobody looks."""
+    folders = [tmp_path / str(number + 1) for number in range(count)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "there.mkv").touch()
+    place = tmp_path / "{n}" if count > 1 else folders[0]
+    spelt = [word.format(place) for word in arguments]
+    assert main(["live", *["rtsp://127.0.0.1:9/nobody"] * count, *spelt]) in (2, 4)
+    said = capsys.readouterr().err
+    assert words in said or (count > 1 and "one thread" in said)
+    assert said.count("\n") == 1
+    assert all([path.name for path in folder.iterdir()] == ["there.mkv"] for folder in folders)
 
 
 def test_the_command_refuses_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,10 +146,10 @@ def test_the_command_refuses_them_too(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not target.exists()
 
 
-def test_a_length_of_segments_without_any_is_refused() -> None:
+def test_a_length_of_segments_without_any_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="got --segment-time without"):
-        check_targets(["window", "udp://h:1"], source=PATTERN, segmented=True)
-    check_targets(["window", "hls:www"], source=PATTERN, segmented=True)
+        check_targets(["window", "udp://h:1"], source=PATTERN, segment_seconds=2.0)
+    check_targets(["window", f"hls:{tmp_path}/www"], source=PATTERN, segment_seconds=2.0)
 
 
 def test_sound_is_left_out_where_it_is_not_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

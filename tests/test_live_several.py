@@ -160,7 +160,8 @@ def test_outputs_that_are_in_each_others_way_are_refused(targets: list[str], wor
     assert "secret" not in str(raised.value)
 
 
-def test_outputs_that_are_not_are_not() -> None:
+def test_outputs_that_are_not_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     targets = ["cam-{n}.mkv", "hls:www/{n}", "rtsp://server/large-{n}", "udp://host:900{n}", "null:"]
     check_numbered(targets, sources=PATTERNS)
     assert numbered(targets, 2)[:4] == ["cam-2.mkv", "hls:www/2", "rtsp://server/large-2", "udp://host:9002"]

@@ -11,9 +11,10 @@ from typing import Any
 from streams.errors import SinkError
 from streams.frame import PixelFormat
 from streams.redact import redact
+from streams.sinks import hls
 from streams.sinks.base import Sink, SinkState, SinkStatus
 from streams.sinks.buffered import BufferedSink, room_for_hiccups
-from streams.sinks.containers import CONTAINERS
+from streams.sinks.containers import CONTAINERS, container_of
 from streams.sinks.detached import DetachedSink
 from streams.sinks.encoders import ENCODERS, EncoderOptions, available_encoders
 from streams.sinks.fanout import FanOut
@@ -22,6 +23,7 @@ from streams.sinks.hls import PLAYLIST, HlsSink
 from streams.sinks.latest import LatestFrame
 from streams.sinks.network import CARRIAGES, NetworkSink
 from streams.sinks.null import NullSink
+from streams.sinks.output import TRIAL, try_encoder
 from streams.sinks.partial import partial_path
 from streams.sinks.recording import RecordingSink
 from streams.sinks.remux import StreamPlan
@@ -47,6 +49,7 @@ __all__ = [
     "StreamPlan",
     "WindowSink",
     "available_encoders",
+    "check_sink",
     "open_sink",
     "partial_path",
     "place_of",
@@ -162,6 +165,38 @@ def open_sink(
         sample_aspect_ratio=sample_aspect_ratio,
         **more,
     )
+
+
+def check_sink(url: str | Path, *, options: EncoderOptions | None = None, overwrite: bool = False, **more: Any) -> None:
+    """Find out what is wrong with an output of live video before there is an input, and leave nothing behind.
+
+    Args:
+        url: as :func:`open_sink` takes it.
+        options: so.
+        overwrite: so.
+        more: so.
+
+    Raises:
+        SinkError: it could not be opened, the disk does not take it, or the encoder does not open with its options.
+    """
+    name, rest = _scheme(url)
+    options = options or EncoderOptions()
+    order: dict[str, Any] = {
+        "info": TRIAL,
+        "width": TRIAL.width,
+        "height": TRIAL.height,
+        "format": TRIAL.format,
+        "options": options,
+    }
+    if name in CARRIAGES:
+        NetworkSink(str(rest), **order, **more)
+        try_encoder(CARRIAGES[name].container, options=options)
+    elif name == "hls" or (name == "file" and Path(rest).suffix.lower() == ".m3u8"):
+        HlsSink(rest, overwrite=overwrite, **order, **more)
+        try_encoder(hls.CONTAINER, options=options)
+    elif name in ("file", "record"):
+        RecordingSink(rest, overwrite=overwrite, **order, **more)
+        try_encoder(container_of(Path(rest)), options=options)
 
 
 def place_of(url: str | Path) -> Path | str | None:

@@ -13,12 +13,13 @@ from streams.sinks.containers import Container
 from streams.sinks.encoders import EncoderOptions, check_codec
 from streams.sinks.lowlatency import KEY_SECONDS
 from streams.sinks.output import LiveOutput
+from streams.sinks.partial import check_writable
 from streams.sinks.sound import only_best_sound
 from streams.sources.base import SourceInfo
 
 PLAYLIST = "index.m3u8"
 _CODECS = ("h264", "h265")
-_CONTAINER = Container(
+CONTAINER = Container(
     name="HLS", muxer="hls", codecs=_CODECS[:1], text_subtitle="", trial="matroska", sounds=("aac", "mp3")
 )
 # So that both lie in the same segment.
@@ -36,7 +37,7 @@ class HlsSink(Sink):
     players would not take it as it is.
 
     Args:
-        path: of the folder, or of the playlist in it (``.m3u8``); the folder is made.
+        path: of the folder, or of the playlist in it (``.m3u8``); the folder is made with the first frame.
         info: what is known of the input.
         width, height, format: of the frames that will come first.
         options: for the encoder.
@@ -49,7 +50,7 @@ class HlsSink(Sink):
     Raises:
         SinkExistsError: the playlist is there, and ``overwrite`` is not set.
         UnsupportedStreamError: HLS does not hold the codec that was asked for.
-        SinkError: the folder cannot be made, or a number is out of range.
+        SinkError: the folder cannot be written into, or a number is out of range.
     """
 
     def __init__(
@@ -85,10 +86,7 @@ class HlsSink(Sink):
         self._listed = False
         self._state: SinkState = "running"
         self._error: str | None = None
-        try:
-            self.playlist.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkError(f"cannot make the folder {self.playlist.parent}: {error.strerror}") from error
+        check_writable(next(folder for folder in self.playlist.parents if folder.exists()))
         if self.playlist.exists() and not overwrite:
             raise SinkExistsError(f"{self.playlist} exists; choose another folder or allow to --overwrite it")
 
@@ -168,11 +166,12 @@ class HlsSink(Sink):
         output, self._output = self._output, None
         if output is not None:
             output.close()
+        self._make_folder()
         self._sweep()
         self._output = LiveOutput(
             str(self.playlist),
             name=str(self.playlist),
-            container=_CONTAINER,
+            container=CONTAINER,
             info=only_best_sound(self._info),
             geometry=frame.geometry,
             options=self._options,
@@ -195,6 +194,12 @@ class HlsSink(Sink):
             "hls_flags": flags,
             "hls_segment_filename": f"{self.playlist.with_suffix('')}-%06d.ts",
         }
+
+    def _make_folder(self) -> None:
+        try:
+            self.playlist.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot make the folder {self.playlist.parent}: {error.strerror}") from error
 
     def _sweep(self) -> None:
         """Remove the segments that an earlier part left beside its playlist."""

@@ -28,6 +28,27 @@ log = logging.getLogger(__name__)
 
 _ANNOUNCEMENT_SECONDS = Fraction(1, 100)
 
+TRIAL = SourceInfo(width=256, height=256, format=PixelFormat(), time_base=Fraction(1, 90_000), live=True)
+"""An input as good as any, to try outputs with."""
+
+
+def try_encoder(container: Container, *, options: EncoderOptions) -> None:
+    """Open the encoder that an output would open, for small pictures, to see whether it takes its options.
+
+    Raises:
+        SinkError: it does not, or the container does not hold what it makes.
+    """
+    encoder = choose_encoder(container, TRIAL.format, options=options)
+    VideoTrack(
+        container,
+        info=TRIAL,
+        width=TRIAL.width,
+        height=TRIAL.height,
+        format=TRIAL.format,
+        options=live_options(options, encoder=encoder, rate=None),
+        sample_aspect_ratio=Fraction(1),
+    )
+
 
 class LiveOutput:
     """Encodes frames of one geometry at once, each at its own time, and writes them into one container.

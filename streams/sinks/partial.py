@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,18 @@ _BUSY = (errno.EAGAIN, errno.EACCES)
 def partial_path(path: Path) -> Path:
     """``NAME.partial.EXT`` beside ``NAME.EXT``."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def check_writable(folder: Path) -> None:
+    """See that files can be made in a folder, by making one that has no name.
+
+    Raises:
+        SinkError: the system does not allow it.
+    """
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise SinkError(f"cannot write into the folder {folder}: {error.strerror}; choose another") from error
 
 
 class PartialFile:

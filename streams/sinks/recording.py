@@ -25,7 +25,7 @@ from streams.sinks.base import Sink, SinkState, SinkStatus
 from streams.sinks.containers import container_of
 from streams.sinks.encoders import EncoderOptions
 from streams.sinks.output import LiveOutput
-from streams.sinks.partial import PartialFile
+from streams.sinks.partial import PartialFile, check_writable
 from streams.sinks.timeline import live_time_base
 from streams.sinks.track import choose_encoder
 from streams.sources.base import SourceInfo
@@ -72,7 +72,7 @@ class RecordingSink(Sink):
     Raises:
         SinkExistsError: the file is there, and ``overwrite`` is not set.
         UnsupportedStreamError: the ending is not known.
-        SinkError: there is no such folder, or ``segment_seconds`` is not above 0.
+        SinkError: there is no such folder, it cannot be written into, or ``segment_seconds`` is not above 0.
     """
 
     def __init__(
@@ -291,6 +291,7 @@ class RecordingSink(Sink):
             raise SinkError(f"{self.path} is a folder; give the name of a file in it")
         if self._segment is None and "%" not in self.path.name and self.path.exists() and not self._overwrite:
             raise SinkExistsError(f"{self.path} exists; choose another name or allow to --overwrite it")
+        check_writable(folder)
 
 
 def _names(path: Path, *, numbered: bool) -> Iterator[Path]:

@@ -236,7 +236,7 @@ def _run_one(
     from vsr.app.live_ends import check_targets, open_live_source, open_outputs
     from vsr.app.prometheus import serve_metrics
 
-    check_targets(written["targets"], source=url, segmented=written["segment_seconds"] is not None)
+    check_targets(source=url, **written)
     with ExitStack() as stack:
         source = stack.enter_context(open_live_source(url, **read))
         # Not before: while nothing is written there is nothing to finish, and Ctrl-C may break the connecting off.

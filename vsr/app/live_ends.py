@@ -11,7 +11,7 @@ from typing import Any
 from streams.errors import SinkError
 from streams.frame import PixelFormat
 from streams.redact import redact
-from streams.sinks import EncoderOptions, FanOut, NullSink, Sink, open_sink, place_of, same_file
+from streams.sinks import EncoderOptions, FanOut, NullSink, Sink, check_sink, open_sink, place_of, same_file
 from streams.sources import Source, SourceInfo, open_source
 from vsr.errors import ConfigError
 
@@ -86,47 +86,52 @@ def open_live_source(
     )
 
 
-def check_targets(targets: Sequence[str], *, source: str, segmented: bool = False) -> None:
-    """Look for outputs that would be in each other's way, before anything is opened.
+def check_targets(
+    targets: Sequence[str],
+    *,
+    source: str,
+    options: EncoderOptions | None = None,
+    segment_seconds: float | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Look for outputs that cannot be, or would be in each other's way, before anything is opened.
 
     Args:
         targets: as :func:`streams.open_sink` takes them.
         source: what is read.
-        segmented: whether a length of segments was asked for.
+        options: as :func:`open_outputs` takes them; so ``segment_seconds`` and ``overwrite``.
+        segment_seconds: see ``options``.
+        overwrite: see ``options``.
 
     Raises:
-        ConfigError: two of them are one file, address or window, one is the file that is read, one is nothing, or none
-            has segments.
-        SinkError: nothing here writes to addresses of such a scheme.
+        ConfigError: two of them are one file, address or window, one is the file that is read, one is nothing, two are
+            windows, or none has segments.
+        SinkError: one cannot be written, or the encoder does not take its options.
     """
-    if segmented and not any(map(_has_segments, targets)):
-        raise ConfigError("got --segment-time without a recording or an hls: folder to cut; leave it out, or give one")
-    seen: dict[Path | str, str] = {}
-    for target in targets:
-        if not target:
-            raise ConfigError("got an empty -o; give a file, hls:FOLDER, an address or window, or leave it out")
-        place = place_of(_spelt_out(target))
-        if place in seen:
-            other = seen[place]
-            pair = f"-o {redact(other)} twice" if other == target else f"-o {redact(other)} and -o {redact(target)}"
-            raise ConfigError(f"got {pair}, which is one output; give each a name of its own")
-        if isinstance(place, Path) and same_file(place, source):
-            raise ConfigError(f"got -o {target}, which is the input; give the output another name")
-        if place is not None:
-            seen[place] = target
+    _check_apart(targets, source=source, segmented=segment_seconds is not None)
+    _check_openable(targets, options=options, segment_seconds=segment_seconds, overwrite=overwrite)
 
 
-def check_numbered(targets: Sequence[str], *, sources: Sequence[str], segmented: bool = False) -> None:
-    """Look for outputs of several sources that would be in each other's way, before anything is opened.
+def check_numbered(
+    targets: Sequence[str],
+    *,
+    sources: Sequence[str],
+    options: EncoderOptions | None = None,
+    segment_seconds: float | None = None,
+    overwrite: bool = False,
+) -> None:
+    """As :func:`check_targets`, for the outputs of several sources.
 
     Args:
         targets: with ``{n}`` where the number of the source goes.
         sources: what is read, two or more.
-        segmented: whether a length of segments was asked for.
+        options: as :func:`open_outputs` takes them; so ``segment_seconds`` and ``overwrite``.
+        segment_seconds: see ``options``.
+        overwrite: see ``options``.
 
     Raises:
         ConfigError: an output is for one source only, or says not where the number goes; or as :func:`check_targets`.
-        SinkError: nothing here writes to addresses of such a scheme.
+        SinkError: as :func:`check_targets`.
     """
     for target in targets:
         spelt = _spelt_out(target)
@@ -142,7 +147,38 @@ def check_numbered(targets: Sequence[str], *, sources: Sequence[str], segmented:
             )
     everything = [each for number in range(1, len(sources) + 1) for each in numbered(targets, number)]
     for source in sources:
-        check_targets(everything, source=source, segmented=segmented)
+        _check_apart(everything, source=source, segmented=segment_seconds is not None)
+    _check_openable(everything, options=options, segment_seconds=segment_seconds, overwrite=overwrite)
+
+
+def _check_apart(targets: Sequence[str], *, source: str, segmented: bool) -> None:
+    if segmented and not any(map(_has_segments, targets)):
+        raise ConfigError("got --segment-time without a recording or an hls: folder to cut; leave it out, or give one")
+    seen: dict[Path | str, str] = {}
+    for target in targets:
+        if not target:
+            raise ConfigError("got an empty -o; give a file, hls:FOLDER, an address or window, or leave it out")
+        place = place_of(_spelt_out(target))
+        if place in seen:
+            other = seen[place]
+            pair = f"-o {redact(other)} twice" if other == target else f"-o {redact(other)} and -o {redact(target)}"
+            raise ConfigError(f"got {pair}, which is one output; give each a name of its own")
+        if isinstance(place, Path) and same_file(place, source):
+            raise ConfigError(f"got -o {target}, which is the input; give the output another name")
+        if place is not None:
+            seen[place] = target
+    windows = [target for target in targets if _spelt_out(target).lower().startswith("window:")]
+    if len(windows) > 1:
+        raise ConfigError(f"got -o {windows[0]} and -o {windows[1]}; OpenCV shows one window here, leave out the other")
+
+
+def _check_openable(
+    targets: Sequence[str], *, options: EncoderOptions | None, segment_seconds: float | None, overwrite: bool
+) -> None:
+    for target in map(_spelt_out, targets):
+        if not target.startswith("preview:"):
+            _refuse_folder(target)
+            check_sink(target, options=options, overwrite=overwrite, **_segments(target, segment_seconds))
 
 
 def numbered(targets: Sequence[str], number: int) -> list[str]:
@@ -175,9 +211,7 @@ def open_outputs(
     sinks: list[Sink] = []
     try:
         for target in map(_spelt_out, targets):
-            more: dict[str, Any] = {}
-            if segment_seconds is not None and _has_segments(target):
-                more["segment_seconds"] = segment_seconds
+            more = _segments(target, segment_seconds)
             if target.startswith("window:"):
                 more["on_quit"] = feed.on_quit
             sinks.append(_open(target, feed, options=options, overwrite=overwrite, **more))
@@ -186,6 +220,10 @@ def open_outputs(
             sink.abort()
         raise
     return FanOut(sinks)
+
+
+def _segments(target: str, seconds: float | None) -> dict[str, Any]:
+    return {} if seconds is None or not _has_segments(target) else {"segment_seconds": seconds}
 
 
 def _has_segments(target: str) -> bool:
@@ -201,8 +239,7 @@ def _open(target: str, feed: Feed, **more: Any) -> Sink:
         from vsr.app.page.preview import open_preview
 
         return open_preview(feed, target)
-    if Path(target).is_dir():
-        raise SinkError(f"{target} is a folder; name a file in it, or hls:{target}")
+    _refuse_folder(target)
     return open_sink(
         target,
         info=feed.info,
@@ -212,3 +249,8 @@ def _open(target: str, feed: Feed, **more: Any) -> Sink:
         sample_aspect_ratio=feed.sample_aspect_ratio,
         **more,
     )
+
+
+def _refuse_folder(target: str) -> None:
+    if Path(target).is_dir():
+        raise SinkError(f"{target} is a folder; name a file in it, or hls:{target}")

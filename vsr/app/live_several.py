@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -25,6 +26,7 @@ from vsr.app.live_ends import check_numbered, numbered, open_live_source, open_o
 from vsr.app.live_line import LINES_EVERY_SECONDS, end_of, short_line_of, summary_of_live
 from vsr.app.prometheus import serve_metrics
 from vsr.app.turns import TakingTurns, Turns
+from vsr.backends.base import usable_cores
 
 Outcome = LiveReport | Exception
 
@@ -100,11 +102,11 @@ def run_several(
         streams.errors.StreamError: a source or an output cannot be opened.
         vsr.errors.VsrError: a size, network, device or precision that does not exist here.
     """
-    check_numbered(written["targets"], sources=urls, segmented=written["segment_seconds"] is not None)
+    check_numbered(sources=urls, **written)
     with ExitStack() as stack:
         sources = [stack.enter_context(open_live_source(url, **read)) for url in urls]
         stop = stack.enter_context(stop_on_signals())
-        turns = Turns(len(urls))
+        turns = Turns(len(urls), cores=options.threads or usable_cores())
         streams = []
         for number, (url, source) in enumerate(zip(urls, sources, strict=True), start=1):
             session = _session(number, source, turns, options=options, written=written, stop=stop)
@@ -160,6 +162,11 @@ def run_all(
                 stream.session.stop()
 
 
+def options_in_turns(options: LiveOptions, turns: Turns, source: Source) -> LiveOptions:
+    """The same for a source whose frames take turns: one that has a single core to itself is not split."""
+    return replace(options, latency=turns.cores_for(source.info.height) > 1)
+
+
 def _outcome(future: Future[LiveReport]) -> Outcome:
     error = future.exception()
     if error is None:
@@ -182,7 +189,7 @@ def _session(
     return LiveSession(
         source,
         lambda feed: open_outputs(feed, **{**written, "targets": targets}),
-        options=options,
+        options=options_in_turns(options, turns, source),
         wrap=lambda enhancer: TakingTurns(enhancer, turns, stream=number),
         stop=stop,
         share=partial(turns.share_left, number),
