@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from page_stubs import GRAY, TICK, Seen, StubStudio, jpeg, pair_of, pixels, plain
+from page_stubs import GRAY, TICK, Seen, StubStudio, interpolated, jpeg, pair_of, pixels, plain
 from stubs import LONG_SECONDS, wait_for
 
 from streams.frame import Frame
@@ -54,9 +54,9 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     counts: Counter[int] = Counter()
     original = StillMaker.whole
 
-    def counting(self: StillMaker, frame: Frame, look: Any, *, width: int) -> Any:
+    def counting(self: StillMaker, frame: Frame, look: Any, *, width: int, **options: Any) -> Any:
         counts[width] += 1
-        return original(self, frame, look, width=width)
+        return original(self, frame, look, width=width, **options)
 
     monkeypatch.setattr(StillMaker, "whole", counting)
     return counts
@@ -136,29 +136,31 @@ def test_two_are_on_their_way_at_most_and_then_the_newest(client: TestClient, st
 
 
 def test_another_view_of_the_same_instant_when_nothing_moves(client: TestClient, studio: StubStudio) -> None:
-    studio.stage.publish(pair_of(100, width=400, height=200))
+    studio.stage.publish(pair_of(100, width=1200, height=80))
     with viewing(client) as socket:
-        assert next_frame(socket).header["parts"][0]["size"] == [400, 200]
+        assert next_frame(socket).header["parts"][0]["size"] == [1200, 80]
         socket.send_json({"view": {"width": 200}})
         seen = next_frame(socket)
-        assert (seen.number, seen.header["parts"][0]["size"]) == (1, [200, 100])
-        assert seen.header["size"] == [400, 200]
-        socket.send_json({"view": {"width": 200}})
+        assert (seen.number, seen.header["parts"][0]["size"]) == (1, [480, 32])
+        assert (seen.header["size"], seen.header["canvas"]) == ([1200, 80], [480, 32])
+        socket.send_json({"view": {"width": 210}})
         socket.send_json({"shown": 1})
         assert "pong" in say(socket, {"ping": 1})
 
 
-@pytest.mark.parametrize(("asked", "width"), [(1, 160), (-5, 160), (300.7, 300), (99999, 500), (3840, 500), (160, 160)])
-def test_widths_are_clamped_and_nothing_is_enlarged(
+@pytest.mark.parametrize(
+    ("asked", "width"), [(1, 480), (-5, 480), (480, 480), (480.1, 960), (1280, 1280), (1281, 1500), (99999, 1500)]
+)
+def test_there_are_few_widths_and_nothing_is_enlarged(
     client: TestClient, studio: StubStudio, asked: float, width: int
 ) -> None:
     with viewing(client, width=asked) as socket:
-        studio.stage.publish(pair_of(20, width=500, height=40))
+        studio.stage.publish(pair_of(20, width=1500, height=40))
         assert next_frame(socket).header["parts"][0]["size"][0] == width
 
 
 def test_several_viewers_and_one_picture_for_all(client: TestClient, studio: StubStudio, whole: Counter[int]) -> None:
-    with viewing(client, width=640) as one, viewing(client, width=640) as two, viewing(client, width=200) as three:
+    with viewing(client, width=640) as one, viewing(client, width=900) as two, viewing(client, width=200) as three:
         assert studio.stage.viewers == 3
         for number in (1, 2):
             studio.stage.publish(pair_of(20, width=500, height=40))
@@ -167,7 +169,7 @@ def test_several_viewers_and_one_picture_for_all(client: TestClient, studio: Stu
             assert seen[0].parts == seen[1].parts
             for socket in (one, two, three):
                 socket.send_json({"shown": number})
-    assert whole == {640: 2, 200: 2}
+    assert whole == {960: 2, 480: 2}
 
 
 def test_nobody_looks_and_nothing_is_made(client: TestClient, studio: StubStudio, whole: Counter[int]) -> None:
@@ -219,13 +221,63 @@ def test_the_loupe_shows_its_part_of_both(studio: StubStudio) -> None:
         studio.stage.publish(Pair(small=plain(1), large=large, network="stub", arrived=time.monotonic()))
         with viewing(client) as socket:
             next_frame(socket)
-            socket.send_json({"view": {"width": 160, "loupe": {"x": 0.75, "y": 0.25, "width": 40, "height": 20}}})
+            socket.send_json({"view": {"loupe": {"x": 0.75, "y": 0.25, "width": 40, "height": 20}}})
             seen = next_frame(socket)
     assert list(seen.parts) == ["after", "loupe_after", "loupe_before"]
-    assert [part["size"] for part in seen.header["parts"]] == [[160, 96], [40, 20], [40, 20]]
+    assert [part["size"] for part in seen.header["parts"]] == [[200, 120], [40, 20], [40, 20]]
     place = np.s_[20:40, 130:170]
     assert np.abs(pixels(seen.parts["loupe_after"])[..., 0] - large.planes[0][place]).max() <= 2
     assert np.abs(pixels(seen.parts["loupe_before"])[..., 0] - before.planes[0][place]).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("divider", "after", "before"),
+    [
+        (None, (0, 480), (0, 480)),
+        (0.5, (210, 270), (0, 270)),
+        (0.51, (210, 270), (0, 270)),
+        (0, (0, 480), (0, 30)),
+        (1, (450, 30), (0, 480)),
+        (7, (450, 30), (0, 480)),
+    ],
+)
+def test_what_the_divider_hides_is_not_sent(
+    client: TestClient, studio: StubStudio, divider: float | None, after: tuple[int, int], before: tuple[int, int]
+) -> None:
+    with viewing(client, width=480, compare=True, divider=divider) as socket:
+        studio.stage.publish(pair_of(20, width=960, height=80))
+        seen = next_frame(socket)
+    assert seen.header["canvas"] == [480, 40]
+    parts = {part["kind"]: (part["left"], part["size"][0]) for part in seen.header["parts"]}
+    assert parts == {"after": after, "before": before}
+    assert pixels(seen.parts["before"]).shape == (40, before[1], 3)
+
+
+def test_who_looks_elsewhere_again_and_again_holds_nobody_up(studio: StubStudio) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def slowly(small: Frame) -> Frame:
+        begun.set()
+        assert release.wait(LONG_SECONDS)
+        return interpolated(small)
+
+    studio.stage = Stage(slowly)
+    with (
+        TestClient(Starlette(routes=live_routes(studio))) as client,
+        viewing(client, compare=True) as steady,
+        viewing(client, width=480) as restless,
+    ):
+        studio.stage.publish(pair_of(20, width=1200, height=40))
+        assert begun.wait(LONG_SECONDS)
+        studio.stage.publish(pair_of(40, width=1200, height=40))
+        assert next_frame(restless).number == 1
+        restless.send_json({"shown": 1})
+        restless.send_json({"view": {"width": 960}})
+        assert "pong" in say(restless, {"ping": 1})
+        release.set()
+        assert next_frame(restless).number == 2
+        assert [next_frame(steady).number for _ in range(2)] == [1, 2]
+    studio.stage.close()
 
 
 def test_what_cannot_be_compared_is_shown_alone(studio: StubStudio) -> None:
@@ -238,6 +290,10 @@ def test_what_cannot_be_compared_is_shown_alone(studio: StubStudio) -> None:
             studio.stage.publish(pair_of(20))
             seen = next_frame(socket)
             assert (seen.number, list(seen.parts)) == (number, ["after", "loupe_after"])
+        socket.send_json({"shown": 2})
+        socket.send_json({"view": {"compare": True, "divider": 0.5}})
+        part = next_frame(socket).header["parts"][0]
+        assert (part["kind"], part["left"], part["size"]) == ("after", 0, [64, 48])
 
 
 def test_frames_that_cannot_be_shown_are_passed_over(
@@ -506,16 +562,16 @@ def test_mjpeg_shows_the_newest(studio: StubStudio) -> None:
         def parts() -> list[bytes]:
             return parts_of(b"".join(message["body"] for message in peer.sent[1:]))
 
-        studio.stage.publish(pair_of(20, width=400, height=100))
+        studio.stage.publish(pair_of(20, width=960, height=100))
         await until(lambda: len(peer.sent) > 1 and len(parts()) == 1)
         peer.flows.clear()
         for value in (40, 60, 80, 100):
-            studio.stage.publish(pair_of(value, width=400, height=100))
+            studio.stage.publish(pair_of(value, width=960, height=100))
             await asyncio.sleep(0.02)
         peer.flows.set()
         await until(lambda: pixels(parts()[-1]).mean().round() == 150)
         assert len(parts()) <= 3
-        assert pixels(parts()[-1]).shape == (50, 200, 3)
+        assert pixels(parts()[-1]).shape == (50, 480, 3)
         headers = dict(peer.sent[0]["headers"])
         assert headers[b"content-type"] == b"multipart/x-mixed-replace; boundary=vsr-frame"
         assert headers[b"cache-control"] == b"no-store"

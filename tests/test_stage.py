@@ -104,6 +104,33 @@ def test_a_picture_is_made_once_for_all(stage: Stage, made: Counter[str]) -> Non
     assert (narrow.width, made["whole"]) == (32, 2)
 
 
+def test_all_see_the_same_instants_however_long_their_pictures_take() -> None:
+    release = threading.Event()
+
+    def slowly(small: Frame) -> Frame:
+        assert release.wait(LONG_SECONDS)
+        return interpolated(small)
+
+    async def look() -> None:
+        with stage.viewer():
+            first = stage.publish(pair_of(20))
+            assert stage.current is first
+            future = stage.picture(first, BEFORE)
+            newest = [stage.publish(pair_of(value)) for value in range(20, 120)][-1]
+            assert stage.current is first
+            assert stage.newest is newest
+            assert stage.limited_fps == 0
+            release.set()
+            future.result(LONG_SECONDS)
+            wait_for(lambda: stage.current is newest)
+            assert stage.limited_fps is not None
+
+    stage = Stage(slowly)
+    asyncio.run(look())
+    assert stage.limited_fps is None
+    stage.close()
+
+
 def test_what_it_is_compared_with_is_made_once_a_pair(made: Counter[str]) -> None:
     asked: list[Frame] = []
     begun = threading.Barrier(2, timeout=LONG_SECONDS)

@@ -203,6 +203,17 @@ def test_planes_may_be_parts_of_larger_arrays() -> None:
     assert whole(view).jpeg == whole(frame).jpeg
 
 
+@pytest.mark.parametrize("rotation", [0, 90])
+@pytest.mark.parametrize("width", [4096, 48])
+def test_some_columns_are_those_of_the_whole(rotation: int, width: int) -> None:
+    look = Look(rotation=rotation)
+    everything = StillMaker().whole(corners(96, 64), look, width=width)
+    part = StillMaker().whole(corners(96, 64), look, width=width, span=(0.25, 0.75))
+    assert (part.left, part.width, part.height) == (everything.width // 4, everything.width // 2, everything.height)
+    expected = pixels(everything.jpeg)[:, part.left : part.left + part.width]
+    assert np.abs(pixels(part.jpeg) - expected).mean() < 3
+
+
 def test_one_maker_serves_frames_of_all_kinds() -> None:
     maker = StillMaker()
     for round_ in range(30):

@@ -26,6 +26,7 @@ GONE = (WebSocketDisconnect, RuntimeError, OSError)
 _MOST_UNSHOWN = 2
 _STATE_SECONDS = 0.5
 _GOING_AWAY = 1001
+_STEPS = 16
 _LENGTH = struct.Struct(">I")
 
 
@@ -95,48 +96,66 @@ class Conversation:
         await self._say({"state": await asyncio.to_thread(self._state)})
 
     def _due(self) -> Pair | None:
-        """The newest pair, if it is news to this viewer and there is room for it."""
-        pair = self._stage.newest
-        if pair is None or len(self._unshown) >= _MOST_UNSHOWN or self._last == (pair.number, self._view):
+        """The pair that all see now, if it is news to this viewer and there is room for it."""
+        pair, last = self._stage.current, self._last
+        if pair is None or len(self._unshown) >= _MOST_UNSHOWN or last == (pair.number, self._view):
             return None
-        return pair
+        # Who looks elsewhere again and again must not keep the others from the next instant.
+        another_view = last is not None and last[0] == pair.number
+        return None if another_view and self._stage.newest is not pair else pair
 
     async def _send(self, pair: Pair, view: View) -> None:
         self._last = pair.number, view
-        shots = list(_shots(view, compares=self._stage.compares))
-        stills = await asyncio.gather(*(self._stage.develop(pair, shot) for shot in shots))
-        parts = {shot.kind: still for shot, still in zip(shots, stills, strict=True) if still is not None}
+        compare = view.compare and self._stage.compares
+        parts = await self._developed(pair, view, compare=compare)
+        if compare and "before" not in parts:
+            parts = await self._developed(pair, view, compare=False)
         if "after" not in parts:
             return
         self._unshown.append(pair.number)
-        message = _packed(pair, parts)
+        message = _packed(pair, parts, width=view.width)
         async with self._sending:
             await self._websocket.send_bytes(message)
+
+    async def _developed(self, pair: Pair, view: View, *, compare: bool) -> dict[Kind, Still]:
+        shots = list(_shots(view, compare=compare, compares=self._stage.compares))
+        stills = await asyncio.gather(*(self._stage.develop(pair, shot) for shot in shots))
+        return {shot.kind: still for shot, still in zip(shots, stills, strict=True) if still is not None}
 
     async def _say(self, message: dict[str, Any]) -> None:
         async with self._sending:
             await self._websocket.send_json(message)
 
 
-def _shots(view: View, *, compares: bool) -> Iterator[Shot]:
-    yield Shot(kind="after", width=view.width)
-    if view.compare and compares:
-        yield Shot(kind="before", width=view.width)
+def _shots(view: View, *, compare: bool, compares: bool) -> Iterator[Shot]:
+    first, last = _seen(view.divider) if compare else (0.0, 1.0)
+    yield Shot(kind="after", width=view.width, span=(first, 1.0))
+    if compare:
+        yield Shot(kind="before", width=view.width, span=(0.0, last))
     if view.loupe is not None:
         yield Shot(kind="loupe_after", loupe=view.loupe)
         if compares:
             yield Shot(kind="loupe_before", loupe=view.loupe)
 
 
-def _packed(pair: Pair, parts: dict[Kind, Still]) -> bytes:
+def _seen(divider: float | None) -> tuple[float, float]:
+    """From where on the picture after is seen, and up to where the one before: viewers nearly alike get the same."""
+    if divider is None:
+        return 0.0, 1.0
+    step = round(divider * _STEPS)
+    return max(0, step - 1) / _STEPS, min(_STEPS, step + 1) / _STEPS
+
+
+def _packed(pair: Pair, parts: dict[Kind, Still], *, width: int) -> bytes:
     """Four bytes of length, a header in JSON, and the JPEGs in the order in which it names them."""
     header = {
         "number": pair.number,
         "age_ms": round(1000 * (monotonic() - pair.arrived), 1),
         "size": shown_size(pair.large, pair.look),
+        "canvas": shown_size(pair.large, pair.look, width=width),
         "network": pair.network,
         "parts": [
-            {"kind": kind, "bytes": len(still.jpeg), "size": [still.width, still.height]}
+            {"kind": kind, "bytes": len(still.jpeg), "size": [still.width, still.height], "left": still.left}
             for kind, still in parts.items()
         ],
     }

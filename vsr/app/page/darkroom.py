@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from streams.frame import Frame
-from vsr.app.page.stills import Look, Loupe, Still, StillMaker, loupe_box, shown_size
+from vsr.app.page.stills import WHOLE, Look, Loupe, Span, Still, StillMaker, loupe_box, shown_size
 
 Kind = Literal["after", "before", "loupe_after", "loupe_before"]
 
 _THREADS = 2
-# One that is shown, one that comes, and one for who is late.
-_PAIRS_KEPT = 3
+# The one that all see, and one for who is late.
+_PAIRS_KEPT = 2
 # As many as viewers that are let in can look at; but one of them may ask for another view again and again.
 _STILLS_KEPT = 128
 
@@ -49,11 +49,13 @@ class Shot:
     Attributes:
         kind: what the network made (``after``) or plain interpolation (``before``), whole or a part.
         width: the most columns of a whole picture.
+        span: which of its columns, as shares of its width.
         loupe: which part; for those alone.
     """
 
     kind: Kind
     width: int = 0
+    span: Span = WHOLE
     loupe: Loupe | None = None
 
 
@@ -63,10 +65,14 @@ class Darkroom:
     Args:
         baseline: makes the plain interpolation of a small frame, of the size of the large one; may be called from
             several threads. None: there are no pictures of before.
+        on_idle: called whenever all that was asked for is made, on a thread of its own.
     """
 
-    def __init__(self, baseline: Callable[[Frame], Frame] | None = None) -> None:
-        self._baseline = baseline
+    def __init__(
+        self, baseline: Callable[[Frame], Frame] | None = None, *, on_idle: Callable[[], None] = lambda: None
+    ) -> None:
+        self._baseline, self._on_idle = baseline, on_idle
+        self._under_way = 0
         self._lock = threading.Lock()
         self._plates: OrderedDict[int, _Plate] = OrderedDict()
         self._local = threading.local()
@@ -77,6 +83,11 @@ class Darkroom:
     def compares(self) -> bool:
         """Whether there are pictures of before."""
         return self._baseline is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether all that was asked for is made."""
+        return not self._under_way
 
     def develop(self, pair: Pair, shot: Shot) -> Future[Still]:
         """The picture, soon; whoever asks for the same one gets the same. From any thread; cancelled after the end."""
@@ -107,10 +118,21 @@ class Darkroom:
 
     def _begin(self, plate: _Plate, shot: Shot) -> Future[Still]:
         if not self._closed:
-            return self._pool.submit(self._make, plate, shot)
+            self._under_way += 1
+            return self._pool.submit(self._work, plate, shot)
         future: Future[Still] = Future()
         future.cancel()
         return future
+
+    def _work(self, plate: _Plate, shot: Shot) -> Still:
+        try:
+            return self._make(plate, shot)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                idle = self.idle
+            if idle:
+                self._on_idle()
 
     def _make(self, plate: _Plate, shot: Shot) -> Still:
         maker = getattr(self._local, "maker", None)
@@ -119,7 +141,7 @@ class Darkroom:
         frame = plate.pair.large if shot.kind.endswith("after") else plate.before()
         look = plate.pair.look
         if shot.loupe is None:
-            return maker.whole(frame, look, width=shot.width)
+            return maker.whole(frame, look, width=shot.width, span=shot.span)
         return maker.crop(frame, look, loupe_box(frame, look, shot.loupe))
 
 
@@ -146,5 +168,5 @@ class _Plate:
 def _key(pair: Pair, shot: Shot) -> Any:
     """What shots that give the same picture have in common."""
     if shot.loupe is None:
-        return shot.kind, shown_size(pair.large, pair.look, width=shot.width)
+        return shot.kind, shown_size(pair.large, pair.look, width=shot.width), shot.span
     return shot.kind, loupe_box(pair.large, pair.look, shot.loupe)

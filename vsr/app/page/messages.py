@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from vsr.app.page.stills import Loupe
 
-NARROWEST, WIDEST = 160, 3840
-"""Columns of a whole picture."""
+WIDTHS = (480, 960, 1280, 1920, 2560, 3840)
+"""Columns of a whole picture: so few that viewers whose windows are nearly alike share their pictures."""
 
 _LEAST_PART, _MOST_PART = 16, 1024
 _MOST_SIDE = 8192
@@ -27,13 +27,15 @@ class View:
     """What a viewer wants to see.
 
     Attributes:
-        width: columns at most.
+        width: columns at most, of :data:`WIDTHS`.
         compare: also the picture of before.
+        divider: up to which share of the width before is seen, and after from there on; None: both are sent whole.
         loupe: a part as well, sample by sample, or None.
     """
 
     width: int = _USUAL_WIDTH
     compare: bool = False
+    divider: float | None = None
     loupe: Loupe | None = None
 
 
@@ -83,23 +85,25 @@ def camera_size(text: str | None) -> tuple[int, int]:
     return width, height
 
 
-def clamped_width(width: object) -> int:
-    """The number of columns nearest to what is asked for that is served.
+def served_width(width: object) -> int:
+    """The least of :data:`WIDTHS` that is no less than what is asked for, or the largest.
 
     Raises:
         MessageError: it is no number.
     """
-    return int(_clamped(_number(width, "width"), NARROWEST, WIDEST))
+    asked = _number(width, "width")
+    return next((served for served in WIDTHS if served >= asked), WIDTHS[-1])
 
 
 def _view(said: Mapping[str, Any]) -> View:
     compare = said.get("compare", False)
     if not isinstance(compare, bool):
         raise MessageError("got a compare that is neither true nor false")
-    loupe = said.get("loupe")
+    divider, loupe = said.get("divider"), said.get("loupe")
     return View(
-        width=clamped_width(said.get("width", _USUAL_WIDTH)),
+        width=served_width(said.get("width", _USUAL_WIDTH)),
         compare=compare,
+        divider=None if divider is None else _clamped(_number(divider, "divider"), 0.0, 1.0),
         loupe=None if loupe is None else _loupe(_mapping(loupe, "loupe")),
     )
 

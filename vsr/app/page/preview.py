@@ -126,6 +126,7 @@ class PreviewSink(Sink):
             "recording": None,
             "recordings": [],
             "viewers": self.stage.viewers,
+            "limited_fps": self.stage.limited_fps,
             "figures": {**NO_FIGURES, **figures},
         }
 

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 from streams.errors import StreamError
 from streams.sources.pushed import PushedSource
 from vsr.app.page.conversation import GONE, Conversation, first_of
-from vsr.app.page.messages import WIDEST, MessageError, camera_size, clamped_width
+from vsr.app.page.messages import WIDTHS, MessageError, camera_size, served_width
 from vsr.app.page.stage import Pair, Shot, Stage
 from vsr.errors import VsrError
 
@@ -113,9 +113,9 @@ def _asset(path: Path) -> Route:
 
 def _mjpeg(stage: Stage, asked: str | None) -> Response:
     try:
-        width = clamped_width(float(asked) if asked is not None else _USUAL_WIDTH)
+        width = served_width(float(asked) if asked is not None else _USUAL_WIDTH)
     except (ValueError, MessageError):
-        return PlainTextResponse(f"got width {asked!r:.40}, allowed is a number up to {WIDEST}", status_code=400)
+        return PlainTextResponse(f"got width {asked!r:.40}, allowed is a number up to {WIDTHS[-1]}", status_code=400)
     if stage.viewers >= _MOST_VIEWERS:
         return PlainTextResponse(f"{_MOST_VIEWERS} are watching already; try again later", status_code=503)
     return _MjpegResponse(stage, width)
@@ -143,7 +143,7 @@ class _MjpegResponse(Response):
             await _send_body(send, b"--" + _BOUNDARY + b"\r\n")
             number = 0
             while not self._stage.closed:
-                pair = self._stage.newest
+                pair = self._stage.current
                 if pair is None or pair.number <= number:
                     await viewer.news()
                     continue

@@ -13,6 +13,7 @@ from dataclasses import replace
 import anyio
 
 from streams.frame import Frame
+from streams.latency import RateMeter
 from vsr.app.page.darkroom import Darkroom, Pair, Shot
 from vsr.app.page.stills import Still
 
@@ -20,18 +21,26 @@ __all__ = ["Pair", "Shot", "Stage", "Viewer"]
 
 log = logging.getLogger(__name__)
 
+# Two clocks are never quite the same.
+_KEEPS_UP = 0.85
+
 
 class Stage:
     """Holds the newest pair for any number of viewers, of whom none holds up the publisher or another.
+
+    All viewers see the same instants: when every picture that was asked for of one is made, the newest is the next.
+    Where there is more to make than time for it, all see fewer, and each the same number.
 
     Args:
         baseline: as :class:`vsr.app.page.darkroom.Darkroom` takes it.
     """
 
     def __init__(self, baseline: Callable[[Frame], Frame] | None = None) -> None:
-        self._darkroom = Darkroom(baseline)
+        self._darkroom = Darkroom(baseline, on_idle=self._turn)
         self._changed = threading.Condition()
         self._newest: Pair | None = None
+        self._current: Pair | None = None
+        self._came, self._turned = RateMeter(), RateMeter()
         self._numbered = self._touched = 0
         self._viewers: set[Viewer] = set()
         self._closed = False
@@ -43,9 +52,20 @@ class Stage:
         return self._newest
 
     @property
+    def current(self) -> Pair | None:
+        """The pair that viewers see now; the newest, or one that pictures are still made of."""
+        return self._current
+
+    @property
     def viewers(self) -> int:
         """How many look."""
         return len(self._viewers)
+
+    @property
+    def limited_fps(self) -> float | None:
+        """How many instants a second are seen, where those that come are too many to make pictures of; else None."""
+        came, turned = self._came.per_second(), self._turned.per_second()
+        return round(turned, 1) if self._viewers and turned < _KEEPS_UP * came else None
 
     @property
     def touched(self) -> int:
@@ -67,13 +87,15 @@ class Stage:
         with self._changed:
             self._numbered += 1
             self._newest = numbered = replace(pair, number=self._numbered)
-            self._wake()
+            self._came.count()
+            self._changed.notify_all()
+        self._turn()
         return numbered
 
     def clear(self) -> None:
         """Nothing stands there any more. Numbers go on rising."""
         with self._changed:
-            self._newest = None
+            self._newest = self._current = None
             self._touched += 1
             self._wake()
         self._darkroom.forget()
@@ -87,7 +109,8 @@ class Stage:
     def close(self) -> None:
         """Send all viewers home."""
         with self._changed:
-            self._closed, self._newest = True, None
+            self._closed = True
+            self._newest = self._current = None
             self._wake()
         self._darkroom.close()
 
@@ -132,6 +155,14 @@ class Stage:
 
     def _is_after(self, number: int) -> bool:
         return self._newest is not None and self._newest.number > number
+
+    def _turn(self) -> None:
+        """Let viewers see the newest, if the pictures of the one before are made."""
+        with self._changed:
+            if self._darkroom.idle and self._newest is not self._current:
+                self._current = self._newest
+                self._turned.count()
+                self._wake()
 
     def _wake(self) -> None:
         self._changed.notify_all()

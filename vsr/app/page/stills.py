@@ -7,7 +7,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -18,6 +18,10 @@ from streams.frame import Frame, PixelFormat
 from streams.sinks.encoders import RANGES
 from streams.sinks.pictures import PictureMaker
 from vsr.app.stated import stated
+
+Span: TypeAlias = tuple[float, float]
+"""From which share of the width of a picture to which."""
+WHOLE: Span = (0.0, 1.0)
 
 _QUALITY, _LOUPE_QUALITY = 85, 92
 _CHROMA_420, _CHROMA_444 = 2, 0
@@ -33,11 +37,12 @@ _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: I
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Still:
-    """One JPEG: its bytes, and its size in pixels."""
+    """One JPEG: its bytes, its size in pixels, and the column of the whole picture that it begins at."""
 
     jpeg: bytes
     width: int
     height: int
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +116,8 @@ class StillMaker:
     def __init__(self) -> None:
         self._scalers: OrderedDict[Any, VideoReformatter] = OrderedDict()
 
-    def whole(self, frame: Frame, look: Look, *, width: int) -> Still:
-        """The picture as it is shown, of :func:`shown_size`."""
+    def whole(self, frame: Frame, look: Look, *, width: int, span: Span = WHOLE) -> Still:
+        """The picture as it is shown, of :func:`shown_size`, or some of its columns."""
         size = shown_size(frame, look, width=width)
         stored = size[::-1] if look.rotation % 180 else size
         picture, form = _picture(frame)
@@ -122,7 +127,7 @@ class StillMaker:
         # The fast conversion leaves the last columns of other widths as they were.
         fast = picture.width % 8 == 0
         pixels = self._convert(picture, form, Interpolation.BILINEAR if fast else _EXACT)
-        return _encode(pixels, look, quality=_QUALITY, chroma=_CHROMA_420)
+        return _encode(pixels, look, quality=_QUALITY, chroma=_CHROMA_420, span=span)
 
     def crop(self, frame: Frame, look: Look, box: Box) -> Still:
         """Some of its samples, each as one pixel, turned as the picture is, with the colour of each."""
@@ -185,11 +190,15 @@ def _cut(frame: Frame, box: Box) -> Frame:
     return replace(frame, planes=tuple(planes))
 
 
-def _encode(pixels: Image.Image, look: Look, *, quality: int, chroma: int) -> Still:
+def _encode(pixels: Image.Image, look: Look, *, quality: int, chroma: int, span: Span = WHOLE) -> Still:
     turned = pixels.transpose(_TURNS[look.rotation]) if look.rotation else pixels
+    left, right = (round(share * turned.width) for share in span)
+    if span != WHOLE:
+        # By far the most of the time goes into JPEG: what is not seen is cut off before, and not earlier.
+        turned = turned.crop((left, 0, max(left + 1, right), turned.height))
     buffer = io.BytesIO()
     turned.save(buffer, "JPEG", quality=quality, subsampling=chroma)
-    return Still(jpeg=buffer.getvalue(), width=turned.width, height=turned.height)
+    return Still(jpeg=buffer.getvalue(), width=turned.width, height=turned.height, left=left)
 
 
 def _begin(place: float, most: int) -> int:

@@ -210,6 +210,7 @@ class Studio:
             "recording": self._recordings.now(),
             "recordings": self._recordings.ended(),
             "viewers": self.stage.viewers,
+            "limited_fps": self.stage.limited_fps,
             "figures": run.figures() if run is not None else dict(NO_FIGURES),
         }
 

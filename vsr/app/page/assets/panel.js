@@ -87,6 +87,13 @@ function duration(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
+/** Why fewer pictures are seen than are made. */
+function limits(state) {
+  if (!state.limited_fps) return "";
+  const viewers = state.viewers === 1 ? "this viewer" : `each of ${state.viewers} viewers`;
+  return ` · ${state.limited_fps.toFixed(1)} fps for ${viewers}: the server cannot encode more`;
+}
+
 /** The state of a run for people: {words, detail, tone}, where tone is "calm", "busy", "good" or "bad". */
 export function describe(state) {
   const size = (pair) => (pair ? `${pair[0]}×${pair[1]}` : "");
@@ -100,7 +107,7 @@ export function describe(state) {
       if (state.figures?.connected === false) {
         return { words: "The source is away", detail: state.message || "Looking for it again.", tone: "busy" };
       }
-      return { words: state.source, detail: state.message, tone: "good", note: way };
+      return { words: state.source, detail: state.message, tone: "good", note: `${way}${limits(state)}` };
     case "stopping":
       return { words: "Stopping", detail: state.message, tone: "busy" };
     case "failed":

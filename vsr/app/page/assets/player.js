@@ -7,10 +7,6 @@ import { Loupe } from "./loupe.js";
 import { describe, Figures, showRecordings } from "./panel.js";
 import { mountStill, Wipe } from "./wipe.js";
 
-const NARROWEST = 160;
-const WIDEST = 3840;
-// Viewers whose windows are nearly alike share their pictures.
-const WIDTH_STEP = 16;
 const SETTLE_MS = 150;
 const RATE_SPAN_MS = 2000;
 const RELOAD_MS = 1000;
@@ -47,7 +43,7 @@ class Player {
     this.empty = element("div.vsr-empty", { "aria-hidden": "true" }, this.title, this.detail);
     this.stage = element("div.vsr-stage", {}, this.picture, this.empty);
     this.screen = element("div.vsr-screen", {}, this.stage);
-    this.wipe = new Wipe(this.picture, this.before, { after: "" });
+    this.wipe = new Wipe(this.picture, this.before, { after: "", onRest: () => this.sendView() });
     this.loupe = new Loupe(this.picture, this.screen, () => this.sendView());
     this.screen.append(this.bar());
     this.root.replaceChildren(this.screen);
@@ -105,9 +101,10 @@ class Player {
 
   sendView() {
     if (!this.connection) return;
-    const seen = Math.ceil(this.picture.getBoundingClientRect().width * devicePixelRatio);
-    const width = Math.min(WIDEST, Math.max(NARROWEST, WIDTH_STEP * Math.ceil(seen / WIDTH_STEP)));
-    const view = { width, compare: this.wipe.shown, loupe: this.loupe.view() };
+    const width = Math.ceil(this.picture.getBoundingClientRect().width * devicePixelRatio);
+    // What the divider hides is sent only while it moves.
+    const divider = this.wipe.moving ? null : Math.round(this.wipe.percent) / 100;
+    const view = { width, compare: this.wipe.shown, divider, loupe: this.loupe.view() };
     const key = JSON.stringify(view);
     if (key === this.viewKey) return;
     this.viewKey = key;
@@ -126,8 +123,13 @@ class Player {
 
   draw(header, list) {
     const images = new Map(header.parts.map((part, index) => [part.kind, list[index]]));
-    paint(this.after, images.get("after"));
-    if (images.has("before")) paint(this.before, images.get("before"));
+    const fresh = [this.after.width, this.after.height].some((side, index) => side !== header.canvas[index]);
+    for (const part of header.parts) {
+      const canvas = { after: this.after, before: this.before }[part.kind];
+      if (canvas) paint(canvas, images.get(part.kind), { left: part.left, size: header.canvas });
+    }
+    // A canvas that is new has nothing yet where the divider may go.
+    if (fresh) this.wipe.move();
     this.before.classList.toggle("vsr-absent", !images.has("before"));
     this.loupe.draw(images, header.size);
     list.forEach((image) => image.close());
@@ -231,12 +233,9 @@ class Player {
   }
 }
 
-function paint(canvas, image) {
-  if (!image) return;
-  if (canvas.width !== image.width || canvas.height !== image.height) {
-    [canvas.width, canvas.height] = [image.width, image.height];
-  }
-  canvas.getContext("2d", { alpha: false }).drawImage(image, 0, 0);
+function paint(canvas, image, { left, size }) {
+  if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+  canvas.getContext("2d", { alpha: false }).drawImage(image, left, 0);
 }
 
 const players = new Map();

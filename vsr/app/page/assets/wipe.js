@@ -4,14 +4,16 @@ import { clamp, element, setText } from "./elements.js";
 
 const STEP = 2;
 const LARGE_STEP = 10;
+const REST_MS = 400;
 const KEYS = {
   ArrowLeft: -STEP, ArrowDown: -STEP, ArrowRight: STEP, ArrowUp: STEP,
   PageDown: -LARGE_STEP, PageUp: LARGE_STEP, Home: -100, End: 100,
 };
 
 export class Wipe {
-  /** `box` holds both pictures; `top` is the one that is cut off at the divider. */
-  constructor(box, top, { before = "bicubic", after = "network" } = {}) {
+  /** `box` holds both pictures; `top` is the one that is cut off at the divider. `onRest` is told when `moving` changes. */
+  constructor(box, top, { before = "bicubic", after = "network", onRest = () => {} } = {}) {
+    this.onRest = onRest;
     this.box = box;
     this.top = top;
     this.divider = element("div.vsr-divider", {
@@ -22,6 +24,7 @@ export class Wipe {
     this.after = element("span.vsr-tag.vsr-tag-after", {}, after);
     box.append(this.divider, this.before, this.after);
     this.divider.addEventListener("keydown", (event) => this.onKey(event));
+    this.divider.addEventListener("pointerenter", () => this.move());
     this.divider.addEventListener("pointerdown", (event) => this.onDown(event));
     this.divider.addEventListener("pointermove", (event) => this.onMove(event));
     this.set(50);
@@ -35,6 +38,21 @@ export class Wipe {
     const rounded = Math.round(this.percent);
     this.divider.setAttribute("aria-valuenow", rounded);
     this.divider.setAttribute("aria-valuetext", `${rounded} % ${this.before.textContent}`);
+    this.move();
+  }
+
+  /** It moves, or is about to: both pictures are needed whole until it has come to rest. */
+  move() {
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.rest(), REST_MS);
+    if (this.moving) return;
+    this.moving = true;
+    this.onRest();
+  }
+
+  rest() {
+    this.moving = false;
+    this.onRest();
   }
 
   show(on) {
@@ -57,6 +75,7 @@ export class Wipe {
 
   onDown(event) {
     this.divider.setPointerCapture(event.pointerId);
+    this.move();
     event.preventDefault();
     this.divider.focus();
   }
