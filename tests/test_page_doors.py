@@ -20,6 +20,7 @@ pytest.importorskip("gradio", reason="the page is an extra: pip install 'vsr[pag
 from gradio.utils import get_upload_folder
 
 from vsr.app.page import doors
+from vsr.app.page.forms import FieldCounter
 from vsr.app.page.server import PageServer, gradio_at_home, open_page
 from vsr.app.page.studio import Studio
 
@@ -154,13 +155,42 @@ def test_an_upload_without_a_length_is_counted(page: tuple[Studio, PageServer, P
             f"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost:{page[1].port}\r\nTransfer-Encoding: chunked\r\n"
             f"Content-Type: multipart/form-data; boundary={_EDGE}\r\n\r\n".encode()
         )
-        # A field, not a file: kept in memory, with no limit by Gradio.
-        head = f'--{_EDGE}\r\nContent-Disposition: form-data; name="files"\r\n\r\n'.encode()
+        head = f'--{_EDGE}\r\nContent-Disposition: form-data; name="files"; filename="clip.mkv"\r\n\r\n'.encode()
         chunk = b"x" * 50_000
         flood.sendall(b"%x\r\n%s\r\n" % (len(head), head))
         for _ in range(_MOST // len(chunk) + 2):
             flood.sendall(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         assert b" 413 " in flood.recv(4096).split(b"\r\n")[0]
+
+
+def test_only_files_may_be_large(page: tuple[Studio, PageServer, Path]) -> None:
+    def field(size: int) -> bytes:
+        return f'--{_EDGE}\r\nContent-Disposition: form-data; name="note"\r\n\r\n{"x" * size}\r\n'.encode()
+
+    kind, url = f"multipart/form-data; boundary={_EDGE}", f"{page[1].url}gradio_api/upload"
+    assert post(url, field(4000) + _form(b"y" * 100_000, "clip.mkv"), kind=kind)[0] == 200
+    for fields in (field(5000), field(3000) * 2):
+        code, text = post(url, fields + _form(b"y" * 100_000, "clip.mkv"), kind=kind)
+        assert code == 413
+        assert "no file" in text
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_bytes_of_fields_are_counted_however_they_come(size: int) -> None:
+    head = f'--{_EDGE}\r\nConTent-disposition: form-data; name="filename"\r\n\r\n'.encode()
+    body = head + b"\r\n--" * 50 + b"\r\n" + _form(b"z" * 3000, "a; b.mkv")
+    counter = FieldCounter(f"multipart/form-data; boundary={_EDGE}")
+    for start in range(0, len(body), size):
+        counter.feed(body[start : start + size])
+    assert counter.total == 200
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "multipart/form-data", f"multipart/form-data; boundary={_EDGE}"])
+def test_what_is_no_form_has_no_fields(kind: str) -> None:
+    counter = FieldCounter(kind)
+    for _ in range(3):
+        counter.feed(b"no form at all")
+    assert counter.total == 0
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(page: tuple[Studio, PageServer, Path]) -> None:

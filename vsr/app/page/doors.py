@@ -17,6 +17,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vsr.app.page.forms import FieldCounter
+
 # Gradio serves much more, among it what runs FFmpeg on any file, and all that it will have in its next version.
 _READ = re.compile(
     r"/(|config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|live\.mjpeg|live/state)"
@@ -29,6 +31,8 @@ _UPLOAD = "/gradio_api/upload"
 _MOST_TOLD = 1 << 18
 _FRAME_OF_UPLOAD = 1 << 16
 """Bytes of an upload that are not the file's."""
+_MOST_IN_FIELDS = 1 << 12
+"""Bytes of an upload that Gradio would keep in memory."""
 _SPARE_BYTES, _SPARE_PART = 2 * 10**9, 0.1
 _LOOK_BYTES = 1 << 26
 
@@ -100,20 +104,26 @@ class Doors:
         self._check_disk()
         self._uploading += 1
         try:
-            await self._app(scope, self._counted(receive), self._set_apart(send))
+            kind = Headers(scope=scope).get("content-type", "")
+            await self._app(scope, self._counted(receive, FieldCounter(kind)), self._set_apart(send))
         finally:
             self._uploading -= 1
             if not self._uploading:
                 self._sweep()
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _counted(self, receive: Receive, fields: FieldCounter) -> Receive:
         total, looked = 0, 0
 
         async def receive_counted() -> Message:
             nonlocal total, looked
             message = await receive()
-            total += len(message.get("body", b""))
+            body = message.get("body", b"")
+            total += len(body)
             self._check_size(total)
+            fields.feed(body)
+            if fields.total > _MOST_IN_FIELDS:
+                detail = f"got more than {_MOST_IN_FIELDS} bytes that are no file; send the file with its name"
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
             if total - looked > _LOOK_BYTES:
                 looked = total
                 self._check_disk()

@@ -6,7 +6,6 @@ import importlib.util
 import logging
 import os
 import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from streams.redact import redact
+from vsr.app.page.scratch import ScratchFolder
 from vsr.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def require_extra() -> None:
 @contextmanager
 def gradio_at_home() -> Iterator[None]:
     """Have Gradio keep its files in a folder that is removed at the end, and call nobody. Before it is imported."""
-    with tempfile.TemporaryDirectory(prefix="vsr-gradio-", ignore_cleanup_errors=True) as folder:
-        wanted = {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
+    with ScratchFolder("vsr-gradio-") as folder:
+        wanted = {"GRADIO_TEMP_DIR": str(folder.path), "GRADIO_ANALYTICS_ENABLED": "False"}
         before = {name: os.environ.get(name) for name in wanted}
         os.environ.update(wanted)
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from vsr.app.live import LiveOptions, Quality
 from vsr.app.page.camera import Camera
 from vsr.app.page.recordings import Recordings
 from vsr.app.page.run import NO_FIGURES, Run
+from vsr.app.page.scratch import ScratchFolder
 from vsr.app.page.sources import BROWSER, Choice, Sources
 from vsr.app.page.stage import Stage
 from vsr.app.page.words import PageError, plain_words
@@ -55,8 +55,8 @@ class Studio:
         self.options = options or LiveOptions(scale=default_scale())
         self.allow_any_source = allow_any_source
         self.stage = Stage(self.baseline)
-        self._folder = tempfile.TemporaryDirectory(prefix="vsr-page-", ignore_cleanup_errors=True)
-        self._sources = Sources(named, folder=Path(self._folder.name), allow_any=allow_any_source)
+        self._folder = ScratchFolder("vsr-page-")
+        self._sources = Sources(named, folder=self._folder.path, allow_any=allow_any_source)
         self._recordings = Recordings(recordings)
         self._lock = threading.Lock()
         self._baseline_lock = threading.Lock()
@@ -221,7 +221,7 @@ class Studio:
         self.stop()
         self.stage.close()
         self._sources.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     def _checked(self, model: str, scale: int, quality: str) -> LiveOptions:
         if scale not in SCALES:

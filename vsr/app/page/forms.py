@@ -1,0 +1,66 @@
+"""How much of an upload is not a file: that is kept in memory by whoever reads the form, and so it must be little."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+
+class FieldCounter:
+    """Looks at a form on its way in, and counts the bytes of its fields; files go to the disk and are not counted.
+
+    What is no form is not counted either: it is refused by whoever reads it.
+
+    Args:
+        content_type: as the request states it.
+
+    Attributes:
+        total: bytes of fields so far.
+    """
+
+    def __init__(self, content_type: str) -> None:
+        self.total = 0
+        self._is_file = False
+        self._name, self._value = bytearray(), bytearray()
+        kind, options = parse_options_header(content_type)
+        self._parser: MultipartParser | None = None
+        if kind == b"multipart/form-data" and b"boundary" in options:
+            with suppress(MultipartParseError):
+                self._parser = MultipartParser(options[b"boundary"], self._callbacks())
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the body."""
+        if self._parser is None:
+            return
+        try:
+            self._parser.write(data)
+        except MultipartParseError:
+            self._parser = None
+
+    def _callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_end": self._take_header,
+            "on_part_data": self._count,
+        }
+
+    def _begin(self) -> None:
+        self._is_file = False
+
+    def _take_header(self) -> None:
+        if self._name.lower() == b"content-disposition":
+            self._is_file = b"filename" in parse_options_header(bytes(self._value))[1]
+        self._name.clear()
+        self._value.clear()
+
+    def _count(self, data: bytes, start: int, end: int) -> None:
+        if not self._is_file:
+            self.total += end - start
