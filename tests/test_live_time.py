@@ -30,11 +30,18 @@ def test_pictures_without_a_time_are_placed_where_they_arrive() -> None:
     assert placed == [(0.0, False), (0.05, False), (0.1, False), (0.14, False)]
 
 
-@pytest.mark.parametrize("jump", [3600.0, -3600.0, 3.0, -3.0])
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 3.0, -3.0, -1.5, -0.2])
 def test_a_jump_is_told_and_covered(jump: float) -> None:
     placed = place(Anchor(), (100.0, 0.0), (100.04, 0.04), (100.08 + jump, 0.08), (100.12 + jump, 0.12))
     assert [jumped for _, jumped in placed] == [False, False, True, False]
     assert [seconds for seconds, _ in placed] == pytest.approx([0.0, 0.04, 0.08, 0.12])
+
+
+def test_every_jump_back_is_covered_and_time_only_rises() -> None:
+    """A clock that is put right again and again, each time by less than the limit."""
+    placed = place(Anchor(), *((index * 0.04 - index // 25 * 0.7, index * 0.04) for index in range(200)))
+    assert [at for at, _ in placed] == pytest.approx([index * 0.04 for index in range(200)], abs=1e-4)
+    assert sum(jumped for _, jumped in placed) == 7
 
 
 def test_a_gap_of_the_stream_that_took_its_time_is_no_jump() -> None:

@@ -147,17 +147,21 @@ def test_another_size_after_a_restart(server: RtspServer) -> None:
         assert (changed.width, changed.height, source.info.width) == (96, 64, 128)
 
 
-@pytest.mark.parametrize("hours", [5, -5])
-def test_a_clock_that_jumps_by_hours(server: RtspServer, transport: str, hours: int) -> None:
+@pytest.mark.parametrize("seconds", [18_000, -18_000, -1])
+def test_a_clock_that_is_set_anew(
+    server: RtspServer, transport: str, seconds: int, caplog: pytest.LogCaptureFixture
+) -> None:
     with opened(server, transport=transport) as source:
         frames, begun = iter(source), time.monotonic()
         seen = take(frames, 5)
-        server.jump(hours * 3600)
-        seen += until(frames, is_marked)
-        seen += take(frames, 5)
+        for _ in range(2):
+            server.jump(seconds)
+            seen += until(frames, is_marked)
+            seen += take(frames, 5)
         assert rises(seen)
         assert float(seen[-1].seconds) < time.monotonic() - begun + 1
-        assert (source.status.jumps, source.status.reconnects) == (1, 0)
+        assert (source.status.jumps, source.status.reconnects) == (2, 0)
+    assert [record.levelname for record in caplog.records if "set anew" in record.message] == ["WARNING"]
 
 
 def test_lost_packets_leave_marked_frames_and_clean_ones_after_them(server: RtspServer, transport: str) -> None:

@@ -10,6 +10,8 @@ LIVE_TIME_BASE = Fraction(1, 90_000)
 _ASTRAY_SECONDS = 3.0
 """After a jump pictures and sound disagree until both have jumped; what disagrees for longer has another clock."""
 _OVERLAP_SECONDS = 0.05
+_UNSTEADY_SECONDS = 0.1
+"""By so much a clock may step back without having been set anew: some stamp pictures in the order of their coding."""
 
 
 class Anchor:
@@ -55,7 +57,7 @@ class Anchor:
         else:
             step = seconds - self._seconds
             at = seconds + self._offset
-            jumped = not -self.limit_seconds <= step <= elapsed + self.limit_seconds or now - at > self.limit_seconds
+            jumped = not -_UNSTEADY_SECONDS <= step <= elapsed + self.limit_seconds or now - at > self.limit_seconds
             if jumped:
                 at = self._arrival(now, elapsed)
             elif at - now > self.limit_seconds:

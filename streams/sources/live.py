@@ -262,6 +262,9 @@ class LiveSource(Source):
         known = picture.pts is not None and tick and traits.trusted_times
         seconds = float((picture.pts or 0) * tick) if known else None
         pts, jumped = self._anchor.place(seconds, arrived=arrived)
+        if jumped:
+            level = logging.DEBUG if self._status.jumps else logging.WARNING
+            log.log(level, "%s: its clock was set anew; the pictures go on when they arrive", self._name)
         if traits.paced:
             self._clock.wait(self._anchor.due_seconds() - self._clock.now(), self._stop)
             arrived = self._clock.now()
