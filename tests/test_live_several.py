@@ -23,7 +23,7 @@ from rtsp_server import RtspServer
 from stubs import StubEnhancer, StubPending, StubSink, wait_for
 
 from streams.errors import SourceLostError
-from streams.frame import Frame, Item
+from streams.frame import Frame, Item, PixelFormat
 from streams.sinks.base import SinkStatus
 from streams.sources import PacedSource, Source, SyntheticSource, open_source
 from vsr.app.bench_live import bench_streams
@@ -32,8 +32,9 @@ from vsr.app.console import Console
 from vsr.app.live import LiveOptions, LiveReport, LiveSession
 from vsr.app.live_ends import check_numbered, numbered
 from vsr.app.live_networks import LiveNetworks
-from vsr.app.live_several import Stream, line_of_stream, run_all, shown
+from vsr.app.live_several import Stream, line_of_stream, options_in_turns, run_all, shown
 from vsr.app.prometheus import metrics_text
+from vsr.app.turns import Turns
 from vsr.errors import ConfigError
 
 PATTERNS = ["synthetic:64x36?rate=50&live=1", "synthetic:48x36?rate=25&live=1"]
@@ -295,12 +296,31 @@ def test_prometheus_tells_them_apart(run: Stream) -> None:
     assert text.count("# TYPE vsr_frames_read_total") == 1
 
 
-def test_the_benchmark_runs_them_in_turns_and_side_by_side() -> None:
+@pytest.mark.parametrize(("height", "latency"), [(359, False), (360, True)])
+def test_frames_too_small_to_share_are_not_split(height: int, latency: bool) -> None:
+    source = SyntheticSource(width=64, height=height, frames=1)
+    assert options_in_turns(OPTIONS, Turns(2, cores=2), source) == replace(OPTIONS, latency=latency)
+
+
+def test_one_core_for_a_picture_means_one_picture_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vsr.backends.native.usable_cores", lambda: 4)
+    options = LiveOptions(model="bicubic", latency=False)
+    networks = LiveNetworks(options, scale=2, geometry=(64, 36, PixelFormat(subsampling="gray")), size=(128, 72))
+    networks.make()
+    assert networks.in_flight == 1, "the next would only become older"
+
+
+def test_the_benchmark_runs_them_in_turns_and_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vsr.app.bench_live._WAY_ROUNDS", 1)
     figures = bench_streams(streams=2, size=(64, 36), model="bicubic", scale=2, seconds=0.5)
-    for way in ("in_turns", "side_by_side"):
+    for way in ("in_turns", "one_at_a_time", "side_by_side"):
         streams = figures[way]["streams"]
         assert len(streams) == 2
         assert figures[way]["output_fps"] == sum(stream["output_fps"] for stream in streams) > 0
+        assert figures[way]["processor_ms"] > 0
+        assert figures[way]["worst_p95_ms"] == max(stream["p95_ms"] for stream in streams)
         for stream in streams:
             assert 0 < stream["p50_ms"] <= stream["p95_ms"]
             assert stream["frames_in"] == stream["frames_out"] + sum(stream["dropped"].values())
+    for way in ("one_at_a_time", "side_by_side"):
+        assert figures["ratios"][way]["output_fps"] == figures["in_turns"]["output_fps"] / figures[way]["output_fps"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
-from stubs import frame
+from stubs import LONG_SECONDS, frame, wait_for
 
 import vsr.app.turns
 from streams.frame import Frame
@@ -54,23 +54,71 @@ def test_one_at_a_time_and_everybody_in_turn() -> None:
     assert sorted(log) == sorted("abc" * rounds)
 
 
-def test_who_waited_longest_is_next() -> None:
-    turns, order = Turns(), []
+@contextmanager
+def queued(turns: Turns, wishes: Sequence[tuple[str, int]], order: list[str]) -> Iterator[None]:
+    """A thread for each wish (name, rows), which waits in this order; it notes its name when it is let in."""
 
-    def wait(name: str) -> None:
-        with turns.turn():
+    def wait(name: str, rows: int) -> None:
+        with turns.turn(rows=rows):
             order.append(name)
 
-    threads = []
-    with turns.turn():
-        for name in "abcd":
-            threads.append(threading.Thread(target=wait, args=(name,)))
-            threads[-1].start()
-            while len(turns._waiting) < len(threads):
-                pass
+    threads = [threading.Thread(target=wait, args=wish, daemon=True) for wish in wishes]
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        wait_for(lambda number=number: len(turns._waiting) == number)
+    yield
     for thread in threads:
-        thread.join()
+        thread.join(LONG_SECONDS)
+
+
+def test_who_waited_longest_is_next() -> None:
+    turns, order = Turns(), list[str]()
+    with ExitStack() as first:
+        first.enter_context(turns.turn())
+        with queued(turns, [(name, 180) for name in "abcd"], order):
+            first.close()
     assert order == list("abcd")
+
+
+def test_as_many_small_ones_at_once_as_there_are_cores() -> None:
+    turns, order = Turns(4, cores=3), list[str]()
+    with ExitStack() as first:
+        # Of 360 rows half are worth a core each; what is tiny wants one as well.
+        first.enter_context(turns.turn(rows=360))
+        first.enter_context(turns.turn(rows=1))
+        with queued(turns, [("a", 180), ("b", 180)], order):
+            assert order == []
+            first.close()
+    assert sorted(order) == ["a", "b"]
+
+
+def test_a_large_one_is_not_overtaken_by_small_ones() -> None:
+    turns, order = Turns(3, cores=2), list[str]()
+    with ExitStack() as first:
+        first.enter_context(turns.turn(rows=180))
+        with queued(turns, [("large", 1080), ("small", 180)], order):
+            assert order == [], "a core is free, but it is kept for who waited longest"
+            first.close()
+    assert order == ["large", "small"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_who_is_interrupted_leaves_the_queue(taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            raise KeyboardInterrupt
+
+    turns, order = Turns(), list[str]()
+    with ExitStack() as first:
+        if taken:
+            first.enter_context(turns.turn())
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(threading, "Event", Interrupted)
+            first.enter_context(turns.turn())
+        with queued(turns, [("a", 180)] if taken else [], order):
+            first.close()
+    with turns.turn():
+        assert order == (["a"] if taken else [])
 
 
 def test_an_error_ends_the_turn() -> None:
@@ -110,3 +158,18 @@ def test_what_the_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     work(2, 5)
     assert turns.share_left(1) == pytest.approx(1 / 3), "its turn will come, whatever the others want"
     assert turns.share_left(2) == 1
+
+
+def test_cores_that_are_free_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(vsr.app.turns, "monotonic", lambda: now)
+    turns = Turns(3, cores=4)
+    with turns.turn(1, rows=360), turns.turn(2, rows=180), turns.turn(3, rows=180):
+        now += 2
+    assert turns.share_left(2) == turns.share_left(3) == 1, "the others had three, and it makes use of one"
+    assert turns.share_left(1) == 1
+    with turns.turn(1, rows=720):
+        now += 1
+    # Of the last two seconds the others had a core each in the first.
+    assert turns.share_left(1) == 0.75
+    assert turns.share_left(2) == 1, "two cores on average are more than it wants"

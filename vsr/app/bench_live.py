@@ -1,16 +1,18 @@
 """``vsr bench --live``: how old a frame is when it leaves.
 
-Of one stream at the source's pace, and when three times too many come; of several, in turns and side by side.
+Of one stream at the source's pace, and when three times too many come; of several, in turns and without.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from fractions import Fraction
+from statistics import median
+from time import process_time
 from typing import Any
 
 from streams.frame import Item
@@ -20,8 +22,9 @@ from streams.sources import PacedSource, Source, SyntheticSource
 from vsr.app.doctor import examine
 from vsr.app.live import LiveOptions, LiveReport, LiveSession, LiveStatus
 from vsr.app.live_ends import open_live_source
-from vsr.app.live_several import Stream, run_all
+from vsr.app.live_several import Stream, options_in_turns, run_all
 from vsr.app.turns import TakingTurns, Turns
+from vsr.backends.base import usable_cores
 from vsr.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,8 @@ _RATE = 30
 _OVERLOAD = 3
 _ROUND = 16
 _TICKS_PER_SECOND = 90_000
+_WAY_ROUNDS = 5
+_COMPARED = ("output_fps", "processor_ms", "p95_ms", "worst_p95_ms")
 
 
 def bench_live(
@@ -85,13 +90,16 @@ def bench_streams(
         size: (width, height) of each, at 30 pictures a second.
         model: the network.
         scale: 2, 3 or 4.
-        seconds: how long each of the two runs lasts.
+        seconds: how long each way is measured in all.
         source: None; a stream can be read from an address once only.
 
     Returns:
-        Plain values: the machine, and of both runs all streams' frames per second together, and of each stream rates,
-        drops, and latency in milliseconds; ``network_ms`` is with the wait for its turn. ``in_turns`` is how
-        ``vsr live`` works, ``side_by_side`` how it would be if every network worked whenever it had a frame.
+        Plain values: the machine; for each way the medians of a few rounds, in which the ways alternate: all streams'
+        frames per second together, processor milliseconds a frame, latency of the median stream and of the one that
+        fares worst; of the last round each stream's rates, drops, and latency in milliseconds, where ``network_ms`` is
+        with the wait for its turn. ``in_turns`` is how ``vsr live`` works, ``one_at_a_time`` how it would be if also
+        small frames had all cores to themselves, ``side_by_side`` if every network worked whenever it had a frame.
+        ``ratios`` are of ``in_turns`` to the others, the medians over the rounds.
 
     Raises:
         ConfigError: there is a ``source``.
@@ -99,13 +107,30 @@ def bench_streams(
     if source is not None:
         raise ConfigError("got --streams with --source, allowed is one of the two; leave one out")
     options = LiveOptions(model=model, scale=scale)
+    ways = {"in_turns": usable_cores(), "one_at_a_time": 1, "side_by_side": None}
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+    for _ in range(_WAY_ROUNDS):
+        for name, cores in ways.items():
+            turns = None if cores is None else Turns(streams, cores=cores)
+            runs[name].append(_run_streams(streams, size, options, seconds / _WAY_ROUNDS, turns=turns))
     facts = examine()
     return {
         "job": f"{streams} patterns {size[0]}x{size[1]} x{scale} by {model} to nothing, {seconds:g} s each",
         "machine": {key: facts[key] for key in ("cpu", "cuda", "packages")},
-        "in_turns": _run_streams(streams, size, options, seconds, turns=Turns(streams)),
-        "side_by_side": _run_streams(streams, size, options, seconds, turns=None),
+        **{name: rounds[-1] | _medians(rounds) for name, rounds in runs.items()},
+        "ratios": {
+            name: _medians([_ratios(own, other) for own, other in zip(runs["in_turns"], runs[name], strict=True)])
+            for name in ("one_at_a_time", "side_by_side")
+        },
     }
+
+
+def _medians(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:
+    return {name: median(each[name] for each in rounds) for name in _COMPARED}
+
+
+def _ratios(own: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+    return {name: own[name] / other[name] if other[name] else 0.0 for name in _COMPARED}
 
 
 class _Rounds(Source):
@@ -153,13 +178,22 @@ def _run_streams(
             session = LiveSession(
                 source,
                 lambda feed: NullSink(),
-                options=options,
+                options=options if turns is None else options_in_turns(options, turns, source),
                 wrap=None if turns is None else lambda enhancer: TakingTurns(enhancer, turns),
             )
             streams.append(Stream(number, f"pattern {number}", source, stack.enter_context(session)))
+        begun = process_time()
         run_all(streams, duration_seconds=seconds)
+        processor_seconds = process_time() - begun
     figures = [_figures(_report_of(stream)) for stream in streams]
-    return {"output_fps": sum(each["output_fps"] for each in figures), "streams": figures}
+    late = sorted(each["p95_ms"] for each in figures)
+    return {
+        "output_fps": sum(each["output_fps"] for each in figures),
+        "processor_ms": 1000 * processor_seconds / max(1, sum(each["frames_out"] for each in figures)),
+        "p95_ms": median(late),
+        "worst_p95_ms": late[-1],
+        "streams": figures,
+    }
 
 
 def _report_of(stream: Stream) -> LiveReport:

@@ -107,7 +107,7 @@ def bench(
         bool, typer.Option("--live", help="Instead: the latency of live video, also when too much of it comes.")
     ] = False,
     streams: Annotated[
-        int | None, typer.Option(min=1, help="With --live: so many at once, in turns and side by side.")
+        int | None, typer.Option(min=1, help="With --live: so many at once, in turns and otherwise.")
     ] = None,
     source: Annotated[
         str | None,

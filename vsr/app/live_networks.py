@@ -38,6 +38,7 @@ class LiveOptions:
         precision: as :class:`vsr.Upscaler` takes it.
         threads: CPU cores for the network; 0 for all.
         reuse: as :class:`vsr.Upscaler` takes it: what does not change is not computed again.
+        latency: all cores on each picture; False for a core each, where several streams have one at once.
     """
 
     model: str = "ecbsr"
@@ -48,6 +49,7 @@ class LiveOptions:
     precision: str = "auto"
     threads: int = 0
     reuse: str = "auto"
+    latency: bool = True
 
 
 class LiveNetworks:
@@ -134,7 +136,7 @@ class LiveNetworks:
             # A precision that is asked for is meant for the network; those that stand in for it have their own.
             precision=options.precision if name == options.model else "auto",
             threads=options.threads,
-            latency=True,
+            latency=options.latency,
             reuse=options.reuse,
         )
         self._note(upscaler)
@@ -143,7 +145,9 @@ class LiveNetworks:
 
     def _note(self, upscaler: Upscaler) -> None:
         choice = upscaler.choice
-        self.in_flight = max(self.in_flight, upscaler.in_flight)
+        if self._options.latency:
+            # Otherwise it is the streams that keep the cores busy, each with one picture.
+            self.in_flight = max(self.in_flight, upscaler.in_flight)
         logger.info(
             "%s x%d on %s, %s: %s", upscaler.model, upscaler.scale, choice.device, choice.precision, choice.reason
         )
