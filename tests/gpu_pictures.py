@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
+from fake_device import FakeDevice
 
+from streams.frame import Frame, PixelFormat
 from streams.sources.reader import Reader
+from streams.sources.surfaces import DecodedSurface
+from vsr import luma, upscaler
+from vsr.backends import Choice
+from vsr.backends.cuda import CudaBackend
 
 CUDA = 2
 """DLPack's number for such a device."""
@@ -78,6 +85,32 @@ def decoded_on_gpu(monkeypatch: Any, layout: str, *, device: int = 0) -> list[Gp
 
     monkeypatch.setattr(Reader, "_decode", as_of_gpu)
     return pictures
+
+
+def surface_frame(rows: int, columns: int, *, bit_depth: int = 8, seed: int = 0, gpu: int = 0) -> tuple[Frame, Frame]:
+    """The same picture on the pretended GPU and on the host."""
+    picture, planes, _ = semi_planar(rows, columns, bit_depth=bit_depth, seed=seed)
+    form = PixelFormat(bit_depth=bit_depth)
+    facts: Any = {"format": form, "pts": seed, "time_base": Fraction(1, 25)}
+    there: Any = GpuPicture(picture, device=gpu)
+    return Frame(planes=DecodedSurface(there, form), **facts), Frame(planes=planes, **facts)
+
+
+def pretend_cuda(monkeypatch: Any) -> FakeDevice:
+    """From here on whoever makes an upscaler gets it on a device that is made of numbers."""
+    device, chosen = FakeDevice(), Choice(device="cuda", precision="fp32", reason="pretended")
+
+    def make(choice: Choice, **_: Any) -> CudaBackend:
+        return CudaBackend(device, precision=choice.precision)
+
+    monkeypatch.setattr(luma, "make_backend", make)
+    monkeypatch.setattr(upscaler, "choose", lambda *_, **__: chosen)
+    return device
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two pictures have the same planes."""
+    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def _packed(picture: av.VideoFrame, layout: str) -> av.VideoFrame:

@@ -131,7 +131,7 @@ def test_a_result_that_is_looked_at_too_early_is_seen() -> None:
     device = FakeDevice()
     ring = ring_on(device)
     flight, _lease = send(ring, 1)
-    buffer = flight._lease.block.buffer
+    buffer = flight._output.block.buffer
     with pytest.raises(RaceError, match="read by host of a buffer that a write by down"):
         device.host_reads(buffer)
     assert set(buffer.tolist()) == {POISON}

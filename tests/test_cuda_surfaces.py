@@ -14,48 +14,24 @@ import numpy as np
 import pytest
 import torch
 from fake_device import FOREIGN, FakeDevice, RaceError
-from gpu_pictures import GpuPicture, decoded_on_gpu, semi_planar
+from gpu_pictures import GpuPicture, decoded_on_gpu, pretend_cuda, same, semi_planar, surface_frame
 from pictures import network, noise
 from test_cuda_runner import Loud, dark_then_bright
 
 from streams.frame import Frame, PixelFormat, Surface
 from streams.sources import FileSource
 from streams.sources.surfaces import DecodedSurface
-from vsr import Upscaler, luma, upscaler
+from vsr import Upscaler
 from vsr.app.enhancer import UpscalerEnhancer
-from vsr.backends import Choice
-from vsr.backends.base import Backend, Numbers
+from vsr.backends.base import Numbers
 from vsr.backends.cuda import CudaBackend
 from vsr.backends.surfaces import DevicePlane, device_planes
 from vsr.tiles import TiledRunner
 
-CUDA = Choice(device="cuda", precision="fp32", reason="pretended")
-
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDevice:
-    """What everything that asks for CUDA gets."""
-    device = FakeDevice()
-
-    def make(choice: Choice, **_: Any) -> Backend:
-        return CudaBackend(device, precision=choice.precision)
-
-    monkeypatch.setattr(luma, "make_backend", make)
-    monkeypatch.setattr(upscaler, "choose", lambda *_, **__: CUDA)
-    return device
-
-
-def surface_frame(rows: int, columns: int, *, bit_depth: int = 8, seed: int = 0, gpu: int = 0) -> tuple[Frame, Frame]:
-    """The same picture on the pretended GPU and on the host."""
-    picture, planes, _ = semi_planar(rows, columns, bit_depth=bit_depth, seed=seed)
-    form = PixelFormat(bit_depth=bit_depth)
-    there = GpuPicture(picture, device=gpu)
-    facts: Any = {"format": form, "pts": seed, "time_base": Fraction(1, 25)}
-    return Frame(planes=DecodedSurface(there, form), **facts), Frame(planes=planes, **facts)
-
-
-def same(a: Any, b: Any) -> bool:
-    return len(a) == len(b) and all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    return pretend_cuda(monkeypatch)
 
 
 def never(_: Any) -> Any:

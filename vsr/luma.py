@@ -85,6 +85,11 @@ class LumaPath:
     def check(self, layout: Layout) -> None:
         """Every layout is taken."""
 
+    def leave_on_gpu(self) -> None:
+        """Leave results on :attr:`gpu`, which is not None, from here on."""
+        for backend in (self.backend, self._chroma_backend):
+            backend.leaves = True  # type: ignore[attr-defined]
+
     def submit(self, pictures: Sequence[Planes], *, layout: Layout) -> _LumaJob:
         """Hand in pictures that were checked; copied before this returns, or on :attr:`gpu` kept until the result."""
         chroma: list[Job] = []

@@ -202,23 +202,32 @@ class TiledRunner:
         room, scale = self.room, self.scale
         if rows <= room.side and columns <= room.side:
             return self.runner.submit(planes)
-        results = [np.empty((rows * scale, columns * scale), plane.dtype) for plane in planes]
+        results: list[Plane] = []
+        larger = rows * scale, columns * scale
         jobs: deque[tuple[Job, Span, Span]] = deque()
         for down in spans(rows, room.side, room.margin):
             for across in spans(columns, room.side, room.margin):
                 pieces = [plane[down.start : down.stop, across.start : across.stop] for plane in planes]
                 jobs.append((self.runner.submit(pieces), down, across))
                 if len(jobs) >= self.in_flight:
-                    self._place(results, *jobs.popleft())
+                    self._place(results, *jobs.popleft(), larger=larger)
         while jobs:
-            self._place(results, *jobs.popleft())
+            self._place(results, *jobs.popleft(), larger=larger)
         return Done(results)
 
-    def _place(self, results: list[Plane], job: Job, down: Span, across: Span) -> None:
-        for result, piece in zip(results, job.result(), strict=True):
+    def _place(self, results: list[Plane], job: Job, down: Span, across: Span, *, larger: tuple[int, int]) -> None:
+        pieces = job.result()
+        if not results:
+            results += [_empty_as(piece, larger) for piece in pieces]
+        for result, piece in zip(results, pieces, strict=True):
             result[down.kept(self.scale), across.kept(self.scale)] = piece[
                 down.inner(self.scale), across.inner(self.scale)
             ]
+
+
+def _empty_as(piece: Plane, shape: tuple[int, int]) -> Plane:
+    # What was left on a GPU is put together there.
+    return np.empty(shape, piece.dtype) if isinstance(piece, np.ndarray) else piece.empty(shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,16 @@ class Upscaler:
                 raise PixelError(f"got {planes[0].shape} and {pictures[0][0].shape} in one batch, they must be equal")
         return self._path.submit(pictures, layout=layout)
 
+    def leave_on_gpu(self) -> None:
+        """Leave results on :attr:`gpu` from here on: planes are then :class:`vsr.backends.surfaces.DevicePlane`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if self.gpu is None or not isinstance(self._path, LumaPath):
+            raise ConfigError("results can be left only on one GPU, by a network on luma, with reuse='off'")
+        self._path.leave_on_gpu()
+
     def reset(self) -> None:
         """Forget earlier pictures, of which ``reuse`` keeps some in memory."""
         self._path.reset()

@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 from av.codec.context import Flags
+from av.codec.hwaccel import HWAccel
 
 from streams.errors import SinkError, UnsupportedStreamError
 from streams.frame import PixelFormat
@@ -31,6 +32,7 @@ class EncoderOptions:
         preset: speed against size, in the words of that encoder.
         pix_fmt: FFmpeg's name of the pixel format to encode; otherwise the nearest that loses nothing.
         threads: how many, otherwise as many as the encoder likes.
+        gpu: index of a GPU in whose memory pictures will lie; NVENC then takes them there.
         extra: more options of the encoder, by FFmpeg's names.
     """
 
@@ -39,6 +41,7 @@ class EncoderOptions:
     preset: str | None = None
     pix_fmt: str | None = None
     threads: int | None = None
+    gpu: int | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -241,14 +244,17 @@ def open_encoder(
     sample_aspect_ratio: Fraction,
     hdr: Hdr,
     options: EncoderOptions,
+    gpu: int | None = None,
 ) -> Any:
     """An open ``av.VideoCodecContext`` that counts time in ``time_base`` and states every colour fact of ``format``.
+
+    With ``gpu`` it takes pictures of ``pix_fmt`` in the memory of that GPU, and others as well.
 
     Raises:
         SinkError: the encoder refused the size, the format or an option.
     """
     _check_asked(encoder, options)
-    context = _context(encoder.library, width=width, height=height, pix_fmt=pix_fmt, rate=rate or UNKNOWN_RATE)
+    context = _context(encoder.library, width=width, height=height, pix_fmt=pix_fmt, rate=rate or UNKNOWN_RATE, gpu=gpu)
     context.time_base = time_base
     context.sample_aspect_ratio = sample_aspect_ratio
     set_colours(context, format)
@@ -315,10 +321,14 @@ def _put(settings: dict[str, str], encoder: Encoder, *, key: str | None, what: s
         settings[key] = f"{chosen:g}" if isinstance(chosen, float) else str(chosen)
 
 
-def _context(library: str, *, width: int, height: int, pix_fmt: str, rate: Fraction) -> Any:
+def _context(library: str, *, width: int, height: int, pix_fmt: str, rate: Fraction, gpu: int | None = None) -> Any:
     # SVT-AV1 prints its banner on the terminal unless the environment forbids it.
     os.environ.setdefault("SVT_LOG", "1")
-    context: Any = av.CodecContext.create(library, "w")
+    place = None if gpu is None else HWAccel("cuda", device=str(gpu), options={"primary_ctx": "1"})
+    try:
+        context: Any = av.CodecContext.create(library, "w", hwaccel=place)
+    except (NotImplementedError, RuntimeError) as error:
+        raise ValueError(str(error)) from error
     context.width, context.height, context.pix_fmt = width, height, pix_fmt
     context.framerate, context.time_base, context.bit_rate = rate, 1 / rate, 0
     return context

@@ -102,6 +102,11 @@ class FileSink(Sink):
         self._state = "waiting"
 
     @property
+    def takes_surfaces(self) -> bool:
+        """Whether pictures that lie on the GPU of ``options`` are encoded without being copied to the host."""
+        return self._track.takes_surfaces
+
+    @property
     def damaged_subtitles(self) -> int:
         """How many had to be converted and could not be read as they were, so far."""
         return sum(carrier.damaged for carrier in self._carriers.values())

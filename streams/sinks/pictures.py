@@ -124,6 +124,9 @@ class PictureMaker:
                 dst_color_range=RANGES[self.format.range],
                 threads=1,
             )
+        return self._stated(picture, frame)
+
+    def _stated(self, picture: Any, frame: Frame) -> Any:
         set_colours(picture, self.format)
         picture.pts, picture.time_base, picture.duration = frame.pts, frame.time_base, frame.duration
         # A type that a decoder left behind would dictate key frames to the encoder.

@@ -10,6 +10,7 @@ from math import lcm
 from pathlib import Path
 from typing import Any
 
+import av
 from av.stream import Disposition
 from av.video.frame import PictureType
 
@@ -29,6 +30,7 @@ from streams.sinks.encoders import (
 from streams.sinks.hdr import Hdr
 from streams.sinks.pictures import PictureMaker, choose_pix_fmt
 from streams.sinks.remux import has_rival
+from streams.sinks.surfaces import SurfaceMaker, surface_layout
 from streams.sinks.tags import quicktime_language, stream_tags
 from streams.sinks.template import open_template
 from streams.sources.base import SourceInfo
@@ -43,6 +45,9 @@ class VideoTrack:
     """Encodes frames, in order, into packets for one stream of a container.
 
     Every frame goes in with its own pts on the source's time base, and one packet comes out for each.
+
+    Attributes:
+        takes_surfaces: pictures that lie on the GPU of ``options`` are encoded there; others are, too.
     """
 
     def __init__(
@@ -63,35 +68,62 @@ class VideoTrack:
         self.time_base = info.time_base
         self._hdr = Hdr.of(info.hdr)
         self.encoder = choose_encoder(container, format, options=options)
-        self.pix_fmt = choose_pix_fmt(self.encoder, format, width=width, height=height, asked=options.pix_fmt)
-        self._maker = PictureMaker(
-            format, width=width, height=height, pix_fmt=self.pix_fmt, limited_only=self.encoder.limited_only
-        )
         self._template = open_template(self.encoder.codec, width=width, height=height, format=format, hdr=self._hdr)
-        self._context = open_encoder(
-            self.encoder,
-            width=width,
-            height=height,
-            pix_fmt=self.pix_fmt,
-            format=self._maker.format,
-            time_base=info.time_base,
-            rate=info.rate,
-            sample_aspect_ratio=sample_aspect_ratio,
-            hdr=self._hdr,
-            options=options,
-        )
+        self._maker: PictureMaker
+        self.takes_surfaces = self._open_on_gpu(options)
+        if not self.takes_surfaces:
+            self._open(options)
         self._stream: Any = None
         self._last_pts: int | None = None
         self._durations: dict[int, int] = {}
         if not header_fits(container, self.add_to):
             raise UnsupportedStreamError(_misfit(container, self.encoder))
 
+    def _open_on_gpu(self, options: EncoderOptions) -> bool:
+        (width, height), gpu = self._size, options.gpu
+        layout = surface_layout(self.encoder, self._format, width=width, height=height, options=options)
+        if layout is None or gpu is None:
+            return False
+        self.pix_fmt = layout
+        self._maker = SurfaceMaker(self._format, width=width, height=height, pix_fmt=layout, gpu=gpu)
+        try:
+            self._context = self._opened(options, gpu=gpu)
+        except (SinkError, av.FFmpegError, OSError, ValueError) as error:
+            log.warning("larger pictures are copied to the host: no %s on GPU %d (%s)", self.encoder.name, gpu, error)
+            return False
+        log.info("larger pictures stay on GPU %d for %s", gpu, self.encoder.name)
+        return True
+
+    def _open(self, options: EncoderOptions) -> None:
+        width, height = self._size
+        self.pix_fmt = choose_pix_fmt(self.encoder, self._format, width=width, height=height, asked=options.pix_fmt)
+        self._maker = PictureMaker(
+            self._format, width=width, height=height, pix_fmt=self.pix_fmt, limited_only=self.encoder.limited_only
+        )
+        self._context = self._opened(options)
+
+    def _opened(self, options: EncoderOptions, *, gpu: int | None = None) -> Any:
+        width, height = self._size
+        return open_encoder(
+            self.encoder,
+            width=width,
+            height=height,
+            pix_fmt=self.pix_fmt,
+            format=self._maker.format,
+            time_base=self._info.time_base,
+            rate=self._info.rate,
+            sample_aspect_ratio=self._aspect,
+            hdr=self._hdr,
+            options=options,
+            gpu=gpu,
+        )
+
     def add_to(self, output: Any) -> None:
         """Make the stream, with every fact about the picture that the container can state."""
         stream = add_copy(output, self._template.streams.video[0])
         source, target = self._context, stream.codec_context
         target.extradata = source.extradata
-        target.width, target.height, target.pix_fmt = source.width, source.height, source.pix_fmt
+        target.width, target.height, target.pix_fmt = source.width, source.height, self.pix_fmt
         target.sample_aspect_ratio = self._aspect
         target.color_range, target.colorspace = source.color_range, source.colorspace
         target.color_primaries, target.color_trc = source.color_primaries, source.color_trc

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streams.frame import Frame, PixelFormat
+from streams.frame import Frame, PixelFormat, Plane
 from vsr.app.fit import fit_planes
 from vsr.app.stated import stated
-from vsr.app.surfaces import SurfaceReader
+from vsr.app.surfaces import SurfaceReader, left
 from vsr.layout import Layout
 
 if TYPE_CHECKING:
+    from vsr.backends.base import Planes
     from vsr.upscaler import PlanesJob, Upscaler
 
 
@@ -33,11 +34,17 @@ class UpscalerEnhancer:
     Args:
         upscaler: used by nobody else meanwhile.
         size: (width, height) of the output, at most what the network makes; None leaves that as it is.
+        leave: leave 4:2:0 pictures on the GPU of the upscaler, for a sink that takes them there.
+
+    Raises:
+        ConfigError: the upscaler cannot do that.
     """
 
-    def __init__(self, upscaler: Upscaler, *, size: tuple[int, int] | None = None) -> None:
+    def __init__(self, upscaler: Upscaler, *, size: tuple[int, int] | None = None, leave: bool = False) -> None:
         self._upscaler, self._reader = upscaler, SurfaceReader(upscaler)
         self._size = size
+        if leave:
+            upscaler.leave_on_gpu()
 
     def submit(self, frames: Sequence[Frame]) -> PendingFrames:
         """Hand in frames of one geometry; their planes are copied before this returns, or, on a GPU, kept till the end.
@@ -65,9 +72,14 @@ class PendingFrames:
 
     def result(self) -> list[Frame]:
         """Wait, and return the larger frames in the order of the smaller ones."""
-        pictures = self.job.result()
-        if self.size is not None:
-            width, height = self.size
-            pictures = [fit_planes(planes, layout=self.layout, width=width, height=height) for planes in pictures]
-        pairs = zip(self.frames, pictures, strict=True)
-        return [replace(frame, planes=planes, owner=None) for frame, planes in pairs]
+        pairs = zip(self.frames, self.job.result(), strict=True)
+        return [replace(frame, planes=self._fitted(planes), owner=None) for frame, planes in pairs]
+
+    def _fitted(self, planes: Planes) -> Sequence[Plane]:
+        rows, columns = planes[0].shape
+        width, height = self.size or (columns, rows)
+        there = left(planes)
+        if there is not None and (rows, columns) == (height, width):
+            return there
+        host = planes if there is None else tuple(there)
+        return fit_planes(host, layout=self.layout, width=width, height=height)

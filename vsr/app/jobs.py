@@ -20,6 +20,7 @@ from vsr.app.networks import Selection, select_network
 from vsr.app.report import Progress, Report
 from vsr.app.sizes import SizePlan, plan_size, size_label
 from vsr.app.stated import stated
+from vsr.backends.base import usable_cores
 
 if TYPE_CHECKING:
     from streams.frame import ChromaLocation, PixelFormat
@@ -90,7 +91,8 @@ def upscale_video(
         device: as :class:`vsr.Upscaler` takes it.
         precision: as :class:`vsr.Upscaler` takes it.
         tile: as :class:`vsr.Upscaler` takes it.
-        threads: CPU cores for the network and for the encoder; 0 for all.
+        threads: CPU cores for the network, and as many threads for the encoder; 0 for all, and the encoder's own choice.
+            More than this process may use are not taken, as each costs a frame's memory and none brings speed.
         reuse: as :class:`vsr.Upscaler` takes it.
         codec: ``"h264"``, ``"h265"``, ``"av1"``, ``"vp9"``, ``"ffv1"``, ``"prores"``, …; None: the container's usual.
         crf: quality on the encoder's own scale, lower is better.
@@ -124,6 +126,7 @@ def upscale_video(
         (240, (1920, 1080))
     """
     size_label(scale, to)
+    threads = _usable(threads)
     selection = select_network(model, scale=scale, to=to, weights=weights, blend=blend)
     src, dst = Path(src), Path(dst)
     part: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
@@ -163,7 +166,15 @@ def upscale_video(
         )
         form = _stated(info)
         upscaler.check(layout_of(form))
-        encoder = EncoderOptions(codec=codec, crf=crf, preset=preset, pix_fmt=pix_fmt, threads=threads or None)
+        whole = (plan.width, plan.height) == (info.width * plan.scale, info.height * plan.scale)
+        encoder = EncoderOptions(
+            codec=codec,
+            crf=crf,
+            preset=preset,
+            pix_fmt=pix_fmt,
+            threads=threads or None,
+            gpu=upscaler.gpu if whole else None,
+        )
         with FileSink(
             dst,
             info=info,
@@ -208,7 +219,7 @@ class _Job:
         )
         pipeline = Pipeline(
             self.source,
-            UpscalerEnhancer(self.upscaler, size=(plan.width, plan.height)),
+            UpscalerEnhancer(self.upscaler, size=(plan.width, plan.height), leave=self.sink.takes_surfaces),
             self.sink,
             batch_size=_GPU_BATCH if choice.device.startswith("cuda") else 1,
             queue_size=_queue_size(plan, bit_depth=self.source.info.format.bit_depth),
@@ -261,6 +272,13 @@ class _Job:
         if not self.sink.frames:
             return "nothing was written yet"
         return f"what was written until then plays: {self.sink.partial}"
+
+
+def _usable(threads: int) -> int:
+    cores = usable_cores()
+    if threads > cores:
+        logger.warning("got %d threads, this process may use %d cores; so many are taken", threads, cores)
+    return min(threads, cores)
 
 
 def _refuse_own_input(src: Path, dst: Path) -> None:

@@ -1,15 +1,18 @@
-"""Pictures that lie on a GPU already, between a source that decodes there and an upscaler that computes there."""
+"""Pictures on a GPU: from a source that decodes there to an upscaler, and on to a sink that encodes there."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from streams.frame import Frame, Surface
+import numpy as np
+
+from streams.frame import Frame, Plane, Surface
 
 if TYPE_CHECKING:
     from vsr.backends.base import Planes
+    from vsr.backends.surfaces import DevicePlane
     from vsr.upscaler import Upscaler
 
 logger = logging.getLogger(__name__)
@@ -62,3 +65,33 @@ class SurfaceReader:
         if upscaler.gpu != device:
             return f"GPU {device} decodes and GPU {upscaler.gpu} computes"
         return None
+
+
+def left(planes: Planes) -> LargerSurface | None:
+    """The planes of a result as a surface, where they were left on a GPU."""
+    if isinstance(planes[0], np.ndarray):
+        return None
+    return LargerSurface(cast("Sequence[DevicePlane]", planes))
+
+
+class LargerSurface(Surface):
+    """What an upscaler left on its GPU.
+
+    Args:
+        planes: Y, U and V.
+    """
+
+    def __init__(self, planes: Sequence[DevicePlane]) -> None:
+        rows, columns = planes[0].shape
+        super().__init__(width=columns, height=rows, device=planes[0].tensor.device.index or 0)
+        self._there = planes
+
+    def export(self) -> tuple[Any, Any]:
+        """Capsules of a copy as encoders want it."""
+        from vsr.backends.surfaces import packed
+
+        return packed(self._there)
+
+    def download(self) -> tuple[Plane, ...]:
+        """Copied one by one."""
+        return tuple(np.asarray(plane) for plane in self._there)

@@ -22,7 +22,7 @@ from vsr.backends.base import Job, Numbers, Plane, Program, Runner
 from vsr.backends.device import Accelerator, cuda_device, numerics
 from vsr.backends.pytorch import TYPES, TorchProgram
 from vsr.backends.scheduler import SLOTS, Bytes, Flight, Lease, Ring
-from vsr.backends.surfaces import on_device
+from vsr.backends.surfaces import left_planes, on_device
 from vsr.models.base import Network, SubpixelNetwork
 from vsr.tiles import is_out_of_memory
 
@@ -49,6 +49,10 @@ class CudaBackend:
             to minutes before the first frame of each shape; ``"fused"``, by kernels of our own, see
             :mod:`vsr.backends.chain`. Where the latter two cannot be, plain, with the reason in the log.
         latency: finish one batch before the next, in place of as many a second as possible.
+
+    Attributes:
+        gpu: index of the device; planes may lie there (:mod:`vsr.backends.surfaces`).
+        leaves: set it to have results left there.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class CudaBackend:
         self.graphs, self.means = graphs, means
         # One batch for each stream; the pipeline hands in one more.
         self.in_flight = 1 if latency else SLOTS
+        self.leaves = False
         self.name = f"PyTorch on {device.device}"
         self.gpu = device.device.index or 0
 
@@ -123,7 +128,7 @@ class CudaRunner:
         """The planes of a job, once it is done; computed again where half precision did not suffice."""
         found = job.flight.result()
         if job.kind == torch.float32 or found[-1]:
-            return list(self._planes(found, job.shape))
+            return self._planes(found, job.shape)
         self._widen()
         return self._again(job.given)
 
@@ -132,12 +137,12 @@ class CudaRunner:
         ring = self._ring(shape)
         there = on_device(planes)
         if there is not None:
-            return CudaJob(self, shape, self.kind, planes, ring.submit(there))
+            return CudaJob(self, shape, self.kind, planes, ring.submit(there, leave=self.backend.leaves))
         lease = ring.inputs.take()
         batch = self._batch(lease, shape)
         for row, plane in zip(batch, planes, strict=True):
             row[...] = plane
-        return CudaJob(self, shape, self.kind, list(batch), ring.submit(lease))
+        return CudaJob(self, shape, self.kind, list(batch), ring.submit(lease, leave=self.backend.leaves))
 
     def _ring(self, shape: Shape) -> Ring:
         if shape not in self._rings:
@@ -170,11 +175,13 @@ class CudaRunner:
         planes: Any = lease.array.view(self.numbers.dtype).reshape(shape)
         return cast(Plane, planes)
 
-    def _planes(self, found: Bytes, shape: Shape) -> Plane:
-        count, rows, columns = shape
-        r = self.network.scale
-        planes: Any = found[:-_TAIL].view(self.numbers.dtype).reshape(count, rows * r, columns * r)
-        return cast(Plane, planes)
+    def _planes(self, found: Bytes | Tensor, shape: Shape) -> list[Plane]:
+        (count, rows, columns), r = shape, self.network.scale
+        larger = count, rows * r, columns * r
+        if isinstance(found, Tensor):
+            return cast(list[Plane], left_planes(found[:-_TAIL], larger, bit_depth=self.numbers.bit_depth))
+        planes: Any = found[:-_TAIL].view(self.numbers.dtype).reshape(larger)
+        return list(planes)
 
 
 class CudaJob:

@@ -8,12 +8,12 @@ stream   does                                   waits for
 ======== ====================================== ==========================================
 up       input → slot's input                   the arithmetic that read the slot before
 compute  slot's input → slot's output           this upload; the download of the slot before
-down     slot's output → pinned output          this arithmetic
+down     slot's output → output                 this arithmetic
 ======== ====================================== ==========================================
 
-An input lies in pinned memory, or on the device, where a decoder put it. Pinned memory is lent: what is copied back is
-handed to the caller as it lies, and returns to its pool once nobody holds an array made of it. That saves a pass over
-every frame, the largest of all on the side of the host.
+An input lies in pinned memory, or on the device, where a decoder put it; an output is wanted in pinned memory, or on
+the device, for an encoder. Pinned memory is lent: what is copied back is handed to the caller as it lies, and returns
+to its pool once nobody holds an array made of it. That saves a pass over every frame, the largest of all on the host.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Device(Protocol):
         ...
 
     def copy(self, stream: Any, target: Tensor, source: Tensor) -> None:
-        """Enqueue a copy between host and device."""
+        """Enqueue a copy between host and device, or on the device."""
         ...
 
     def launch(
@@ -121,6 +121,38 @@ class Lease:
         device.copy(stream, target, self.block.buffer)
         self.block.event = device.record(stream)
         return self.block.event
+
+    def take_from(self, device: Device, stream: Any, source: Tensor) -> Any:
+        """Enqueue a copy from the device; returns the event after which it is here."""
+        device.copy(stream, self.block.buffer, source)
+        self.block.event = device.record(stream)
+        return self.block.event
+
+    def result(self, ring: Ring) -> Bytes:
+        """The bytes, once they are here."""
+        ring.device.synchronize(self.block.event)
+        return self.array if ring.outputs.lent <= ring.kept else self.array.copy()
+
+
+@dataclass(slots=True)
+class Left:
+    """A result that is left on the device, in memory that belongs to whoever holds it."""
+
+    memory: Tensor
+    event: Any = None
+
+    def take_from(self, device: Device, stream: Any, source: Tensor) -> Any:
+        """Enqueue a copy; returns the event after which it is done."""
+        # Who had this memory before may have enqueued its last use in a stream that is not ours.
+        device.wait(stream, device.foreign())
+        device.copy(stream, self.memory, source)
+        self.event = device.record(stream)
+        return self.event
+
+    def result(self, ring: Ring) -> Tensor:
+        """The memory, once it is written."""
+        ring.device.synchronize(self.event)
+        return self.memory
 
 
 class HostPool:
@@ -184,24 +216,25 @@ class Ring:
         self._up, self._compute, self._down = (device.stream(name) for name in ("up", "compute", "down"))
         self._slots = deque(_Slot(device.memory(size_in), device.memory(size_out)) for _ in range(slots))
 
-    def submit(self, source: Input) -> Flight:
+    def submit(self, source: Input, *, leave: bool = False) -> Flight:
         """Enqueue a batch.
 
         Args:
             source: a filled lease of :attr:`inputs`, or what lies on the device; not to be written to before the result
                 is there.
+            leave: the result stays on the device.
 
         Raises:
             RuntimeError: the memory of the device does not suffice; nothing is under way then, and the same batch can
                 be handed in again.
         """
-        result = self.outputs.take()
+        result = Left(self.device.memory(self.outputs.size)) if leave else self.outputs.take()
         # Others may share the streams, and what they enqueue must not end up in a graph that is being recorded.
         with self.device.alone():
             self._enqueue(source, result)
         return Flight(self, result)
 
-    def _enqueue(self, source: Input, result: Lease) -> None:
+    def _enqueue(self, source: Input, result: Lease | Left) -> None:
         device, slot = self.device, self._slots[0]
         work = self.prepare(slot.source, slot.target)
         self._slots.rotate(-1)
@@ -214,8 +247,7 @@ class Ring:
             # What failed half-way may have begun to read.
             slot.computed = device.record(self._compute)
         device.wait(self._down, slot.computed)
-        device.copy(self._down, result.block.buffer, slot.target)
-        result.block.event = slot.downloaded = device.record(self._down)
+        slot.downloaded = result.take_from(device, self._down, slot.target)
 
     def close(self) -> None:
         """Wait for all that is under way, so that the memory of the slots can be freed; results stay valid."""
@@ -233,12 +265,14 @@ class Ring:
 class Flight:
     """A batch under way."""
 
-    def __init__(self, ring: Ring, lease: Lease) -> None:
-        self._ring, self._lease = ring, lease
+    def __init__(self, ring: Ring, output: Lease | Left) -> None:
+        self._ring, self._output = ring, output
 
-    def result(self) -> Bytes:
-        """Wait, and return the bytes; they are the caller's for as long as he holds them. To be asked for once."""
-        lease = self._lease
-        self._ring.device.synchronize(lease.block.event)
-        del self._lease
-        return lease.array if self._ring.outputs.lent <= self._ring.kept else lease.array.copy()
+    def result(self) -> Bytes | Tensor:
+        """Wait, and return the bytes; they are the caller's for as long as he holds them. To be asked for once.
+
+        They are an array, or a tensor where they were to be left on the device.
+        """
+        output = self._output
+        del self._output
+        return output.result(self._ring)

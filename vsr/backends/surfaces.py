@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
@@ -48,6 +49,18 @@ class DevicePlane:
     def __getitem__(self, part: tuple[slice, slice]) -> DevicePlane:
         return DevicePlane(self.tensor[part], self.bit_depth, self.shift)
 
+    def __setitem__(self, part: tuple[slice, slice], tile: DevicePlane) -> None:
+        self.tensor[part].copy_(tile.tensor)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """A copy on the host, with the value in the low bits."""
+        samples: npt.NDArray[Any] = self.tensor.cpu().numpy().view(self.dtype)
+        return samples >> self.shift if self.shift else samples
+
+    def empty(self, shape: tuple[int, int]) -> DevicePlane:
+        """A plane of another shape beside this one."""
+        return DevicePlane(self.tensor.new_empty(shape), self.bit_depth, self.shift)
+
     def write_to(self, target: Tensor) -> None:
         """Enqueue a copy into a tensor of this shape and type, with the value in the low bits."""
         if not self.shift:
@@ -74,6 +87,33 @@ def device_planes(capsules: Sequence[Any], *, bit_depth: int) -> tuple[DevicePla
         # torch.uint16 knows few operations.
         luma, chroma, shift = luma.view(torch.int16), chroma.view(torch.int16), 16 - bit_depth
     return tuple(DevicePlane(tensor, bit_depth, shift) for tensor in (luma, chroma[..., 0], chroma[..., 1]))
+
+
+def left_planes(memory: Tensor, shape: tuple[int, int, int], *, bit_depth: int) -> list[DevicePlane]:
+    """The planes that a batch left on the device in a row: planes, rows, columns."""
+    samples = memory if bit_depth == 8 else memory.view(torch.int16)
+    return [DevicePlane(tensor, bit_depth) for tensor in samples.view(shape)]
+
+
+def packed(planes: Sequence[DevicePlane]) -> tuple[Any, Any]:
+    """Y, U and V as encoders on a GPU take them: NV12, or P010 for more than 8 bits, in one piece.
+
+    Args:
+        planes: of a 4:2:0 picture with even sides, with the value in the low bits.
+
+    Returns:
+        DLPack capsules of luma H×W and of chroma H/2×W/2×2, which are written already.
+    """
+    luma = planes[0]
+    (rows, columns), shift = luma.shape, 0 if luma.bit_depth == 8 else 16 - luma.bit_depth
+    memory = luma.tensor.new_empty(rows + rows // 2, columns)
+    chroma = memory[rows:].view(rows // 2, columns // 2, 2)
+    for target, plane in zip((memory[:rows], chroma[..., 0], chroma[..., 1]), planes, strict=True):
+        torch.bitwise_left_shift(plane.tensor, shift, out=target)
+    if memory.is_cuda:
+        torch.cuda.current_stream(memory.device).synchronize()
+    kind = torch.uint8 if luma.bit_depth == 8 else torch.uint16
+    return memory[:rows].view(kind).__dlpack__(), chroma.view(kind).__dlpack__()
 
 
 @dataclass(frozen=True, slots=True)
