@@ -69,7 +69,7 @@ clean: ## Remove .venv and everything that was generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last, so an installation that was cut off is done again.
-$(READY): pyproject.toml setup.py constraints.txt vsr/native/kernels.c
+$(READY): pyproject.toml setup.py constraints.txt $(wildcard vsr/native/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    found=$$($(PYTHON) --version 2>/dev/null) || found='no Python'; \
 	    echo "got $$found at '$(PYTHON)', allowed is 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; \

@@ -1,6 +1,8 @@
 /* The C code on random planes whose last sample lies at the end of what may be read, under the compiler's sanitizers. */
 #define _GNU_SOURCE
-#include "../vsr/native/kernels.c"
+#include "../vsr/native/chain.c"
+#include "../vsr/native/interpolate.c"
+#include "../vsr/native/planes.c"
 
 #include <stdio.h>
 #include <sys/mman.h>
@@ -28,8 +30,25 @@ static int any(int below) {
 }
 
 static size_t weights_of(int layer, int count, int scale) {
-    if (layer == 0) return 3 * 64;
-    return layer == count - 1 && scale == 2 ? 3 * 12 * 16 : 3 * 12 * 64;
+    return 4 * (size_t)(layer == 0 ? 3 * CHANNELS : layer == count - 1 ? 36 * scale * scale : QUADS);
+}
+
+static uint32_t seen = 2166136261u;
+
+/* All kinds of instructions give the same; what they give is remembered, to be held against other processors'. */
+static int chain(const Layer *layers, int count, int scale, const Plane *plane, size_t out_bytes) {
+    const float step = any(2) ? 1.0f : 0.5f;
+    uint8_t *first = malloc(out_bytes);
+    int code = OK;
+    for (int i = 0; !code && vsr_kind(i); i++) {
+        memset(plane->out, 0, out_bytes);
+        code = vsr_chain(vsr_kind(i), layers, count, scale, step, 0.0f, plane);
+        if (i == 0) memcpy(first, plane->out, out_bytes);
+        if (!code && memcmp(first, plane->out, out_bytes)) code = 1;
+    }
+    for (size_t i = 0; vsr_kind(0) && i < out_bytes; i++) seen = (seen ^ first[i]) * 16777619u;
+    free(first);
+    return code;
 }
 
 static int once(void) {
@@ -45,14 +64,19 @@ static int once(void) {
     Layer layers[MOST_LAYERS];
     int8_t *weights[MOST_LAYERS];
     float numbers[CHANNELS], kernel[9 * 7];
+    int32_t starts[MOST_LAYERS][CHANNELS] = {0};
     for (int i = 0; i < CHANNELS; i++) numbers[i] = 0.001f * any(100);
     for (int i = 0; i < 9 * 7; i++) kernel[i] = 0.1f * any(10) - 0.2f;
     for (int i = 0; i < count; i++) {
         weights[i] = malloc(weights_of(i, count, scale));
-        for (size_t k = 0; k < weights_of(i, count, scale); k++) weights[i][k] = any(256);
-        layers[i] = (Layer){weights[i], numbers, numbers};
+        const int outputs = i == count - 1 ? scale * scale : CHANNELS;
+        for (size_t k = 0; k < weights_of(i, count, scale); k++) {
+            weights[i][k] = any(256);
+            starts[i][k / 4 % outputs] += 128 * weights[i][k];
+        }
+        layers[i] = (Layer){weights[i], numbers, numbers, starts[i]};
     }
-    int code = vsr_has_chain() ? vsr_chain(layers, count, scale, any(2) ? 1.0f : 0.5f, 0.0f, &plane) : OK;
+    int code = chain(layers, count, scale, &plane, out_stride * rows * scale);
     if (!code) code = vsr_interpolate(kernel, kernel, taps, scale, &plane);
     for (int i = 0; i < count; i++) free(weights[i]);
     munmap(in.base, in.mapped);
@@ -63,6 +87,6 @@ static int once(void) {
 int main(void) {
     for (int round = 0; round < 1500; round++)
         if (once()) return 1;
-    puts("done");
+    printf("%08x\n", vsr_kind(0) ? seen : 0);
     return 0;
 }

@@ -67,7 +67,7 @@ def test_choice_with_bf16(machine: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("has_chain", [True, False])
 def test_choice_with_c_code(machine: pytest.MonkeyPatch, has_chain: bool) -> None:
-    machine.setattr(backends, "load", lambda: SimpleNamespace(has_chain=has_chain))
+    machine.setattr(backends, "load", lambda: SimpleNamespace(kinds=("AVX2",) if has_chain else ()))
     assert choose(trained=False).device == choose("cpu", trained=False).device == "native"
     chain = choose(has_int8=True)
     assert (chain.device, chain.precision) == ("native" if has_chain else "openvino", "int8")
@@ -92,7 +92,7 @@ def test_chroma(machine: pytest.MonkeyPatch) -> None:
     half = Choice(device="openvino", precision="bf16", reason="")
     eighth = Choice(device="openvino", precision="int8", reason="")
     assert (for_chroma(half).precision, for_chroma(eighth)) == ("fp32", eighth)
-    machine.setattr(backends, "load", lambda: SimpleNamespace(has_chain=False))
+    machine.setattr(backends, "load", lambda: SimpleNamespace(kinds=()))
     assert for_chroma(eighth).device == for_chroma(half).device == "native"
     gpu = Choice(device="cuda:1", precision="fp16", reason="")
     assert (for_chroma(gpu).device, for_chroma(gpu).precision) == ("cuda:1", "fp32")

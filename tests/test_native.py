@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import signal
@@ -37,8 +38,8 @@ def library() -> Library:
 
 @pytest.fixture(scope="module")
 def chain_library(library: Library) -> Library:
-    if not library.has_chain:
-        pytest.skip("this processor has no AVX-512 VNNI")
+    if not library.kinds:
+        pytest.skip("this processor has none of the instructions")
     return library
 
 
@@ -102,6 +103,21 @@ def test_the_chain_sees_the_end_of_the_picture_and_no_memory_behind_it(chain_lib
     (expected,) = runner.submit([plane]).result()
     (result,) = runner.submit([inside[10:50, 20:81]]).result()
     assert np.array_equal(result, expected)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("numbers", NUMBERS, ids=str)
+def test_all_processors_give_the_same(chain_library: Library, scale: int, numbers: Numbers) -> None:
+    network = load_network("ecbsr", scale=scale, precision="int8")
+    planes = [luma(rows, columns, numbers) for rows, columns in [*SIZES, (40, 961)]]
+    found = []
+    for kind in chain_library.kinds:
+        library = copy.copy(chain_library)
+        library.kinds = (kind,)
+        runner = backend(library).runner(network, numbers)
+        found.append([runner.submit([plane]).result()[0] for plane in planes])
+    for results in zip(*found, strict=True):
+        assert all(np.array_equal(result, results[0]) for result in results)
 
 
 @pytest.mark.parametrize("name", ["ecbsr", "bicubic"])
@@ -171,12 +187,12 @@ def test_what_it_does_not_know_goes_to_the_other_backend(library: Library) -> No
     assert asked == [(espcn, Numbers())]
 
 
-def compiled(folder: Path, name: str, source: Path) -> None:
+def compiled(folder: Path, name: str, *sources: Path) -> None:
     """A library as an installation leaves it."""
     compiler = shutil.which("cc")
     if compiler is None or sys.platform != "linux":
         pytest.skip("there is no C compiler here")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-std=c11", "-o", folder / name, source], check=True)
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-std=c11", "-o", folder / name, *sources], check=True)
 
 
 def test_why_there_is_no_c_code(tmp_path: Path) -> None:
@@ -198,7 +214,7 @@ def test_a_library_of_another_version_is_passed_over(tmp_path: Path) -> None:
     assert nothing is None
     assert "_kernels.cpython-300.so is of another version" in why
     own = f"_kernels.{sys.implementation.cache_tag}.so"
-    compiled(tmp_path, own, Path(native.__file__).with_name("kernels.c"))
+    compiled(tmp_path, own, *Path(native.__file__).parent.glob("*.c"))
     library, what = find(tmp_path)
     assert library is not None
     assert what.startswith("compiled")

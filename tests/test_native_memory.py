@@ -24,4 +24,6 @@ def test_nothing_is_read_or_written_beside_the_planes(tmp_path: Path) -> None:
         pytest.skip("this compiler has no sanitizers")
     assert built.returncode == 0, built.stderr
     ran = subprocess.run([program], capture_output=True, text=True, check=False, timeout=120)
-    assert (ran.returncode, ran.stdout) == (0, "done\n"), ran.stderr
+    # Another processor gives the same numbers, or has none of the instructions.
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() in ("939e3085", "00000000")

@@ -133,7 +133,7 @@ def _native_precisions(*, has_int8: bool, trained: bool, channels: int) -> tuple
         return ()
     if not trained:
         return ("fp32",)
-    return ("int8",) if has_int8 and library.has_chain else ()
+    return ("int8",) if has_int8 and library.kinds else ()
 
 
 def layer_bytes(choice: Choice) -> int:

@@ -62,7 +62,7 @@ class NativeBackend:
         """Make a network of one channel ready for planes."""
         if isinstance(network, Interpolation):
             return _NativeRunner(self, _interpolation(self.library, network, numbers), network.scale)
-        if self.library.has_chain and is_chain(network):
+        if self.library.kinds and is_chain(network):
             return _NativeRunner(self, _chain(self.library, network, numbers), network.scale)
         return self.other.runner(network, numbers)
 
@@ -153,7 +153,7 @@ def _interpolation(library: Library, network: Interpolation, numbers: Numbers) -
 
 def _chain(library: Library, network: Network, numbers: Numbers) -> Work:
     assert isinstance(network, ECBSR)
-    packed = [_packed(layer, into, network.scale) for layer, into in _steps(network, numbers)]
+    packed = [_packed(layer, into) for layer, into in _steps(network, numbers)]
     layers = (Layer * len(packed))(*(Layer(*(array.ctypes.data for array in arrays)) for arrays in packed))
     # The first layer's grid is that of limited-range luma at 8 bit, which needs no conversion.
     exact = numbers == Numbers()
@@ -173,20 +173,23 @@ def _steps(network: ECBSR, numbers: Numbers) -> list[tuple[QuantConv2d, float]]:
     return list(zip(layers, [*steps, numbers.gain], strict=True))
 
 
-def _packed(layer: QuantConv2d, step: float, scale: int) -> tuple[npt.NDArray[Any], ...]:
-    """Weights, gain and bias as ``kernels.c`` wants them."""
+def _packed(layer: QuantConv2d, step: float) -> tuple[npt.NDArray[Any], ...]:
+    """What ``chain.c`` wants of a layer."""
     weight = layer.weight.detach().double().numpy()
     assert layer.bias is not None
     scales = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / 127, 1e-8)
     whole = np.clip(np.rint(weight / scales[:, None, None, None]), -127, 127).astype(np.int8)
-    outputs, inputs = whole.shape[:2]
-    lanes = 4 if outputs == 4 else _CHANNELS
-    # A row of the input lies sample by sample, channel by channel: groups of four bytes of three samples of it.
-    length = -(-3 * inputs // 4) * 4
-    rows = np.zeros((lanes, 3, length), np.int8)
-    rows[:outputs, :, : 3 * inputs] = whole.transpose(0, 2, 3, 1).reshape(outputs, 3, 3 * inputs)
-    weights = np.ascontiguousarray(rows.reshape(lanes, 3, length // 4, 4).transpose(1, 2, 0, 3))
-    gain, bias = np.zeros(_CHANNELS, np.float32), np.zeros(_CHANNELS, np.float32)
-    gain[:outputs] = scales * float(layer.input_scale) / step
-    bias[:outputs] = layer.bias.detach().double().numpy() / step
-    return weights, gain, bias
+    gain = scales * float(layer.input_scale) / step
+    bias = layer.bias.detach().double().numpy() / step
+    start = 128 * whole.sum(axis=(1, 2, 3), dtype=np.int32)
+    return _in_fours(whole), gain.astype(np.float32), bias.astype(np.float32), start
+
+
+def _in_fours(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Weights (outputs, inputs, 3, 3) in groups of four that are multiplied together."""
+    if weights.shape[1] == 1:
+        row = np.pad(weights[:, 0], ((0, 0), (0, 0), (0, 1)))
+        return np.ascontiguousarray(row.transpose(1, 0, 2))
+    outputs, inputs = weights.shape[:2]
+    fours = weights.reshape(outputs, inputs // 4, 4, 3, 3)
+    return np.ascontiguousarray(fours.transpose(3, 1, 4, 0, 2))

@@ -9,8 +9,9 @@ import ctypes
 import logging
 import sys
 from functools import cache
+from itertools import count
 from pathlib import Path
-from time import process_time
+from time import thread_time
 from typing import Any, Final
 
 import numpy as np
@@ -18,17 +19,16 @@ import numpy.typing as npt
 
 log = logging.getLogger(__name__)
 
-_ABI_VERSION: Final = 2
+_ABI_VERSION: Final = 3
 _NO_MEMORY: Final = -1
-_MULTIPLICATIONS: Final = 1024
 _PEAK_ROUNDS: Final = 2_000_000
 _ENDINGS = (".so", ".pyd", ".dylib")
 
 
 class Layer(ctypes.Structure):
-    """One convolution, as ``kernels.c`` describes it."""
+    """One convolution, as ``chain.c`` describes it."""
 
-    _fields_ = (("weights", ctypes.c_void_p), ("gain", ctypes.c_void_p), ("bias", ctypes.c_void_p))
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("weights", "gain", "bias", "start"))
 
 
 class _Plane(ctypes.Structure):
@@ -51,18 +51,21 @@ class Library:
 
     Attributes:
         name: of the file.
-        has_chain: whether :meth:`chain` works on this processor.
+        kinds: of instructions that :meth:`chain` has on this processor; none where it does not work. The first is used,
+            which is the fastest; all give the same.
     """
 
     def __init__(self, path: Path) -> None:
         self.name, self._library = path.name, ctypes.CDLL(str(path))
         if self._library.vsr_abi_version() != _ABI_VERSION:
             raise OSError(f"{path.name} is of another version; install the package again")
-        self.has_chain = bool(self._library.vsr_has_chain())
+        self._library.vsr_kind.restype = ctypes.c_char_p
+        self.kinds = tuple(name.decode() for name in iter(map(self._library.vsr_kind, count()).__next__, None))
         plane = ctypes.POINTER(_Plane)
-        self._library.vsr_multiply.argtypes = [ctypes.c_int64]
+        self._library.vsr_multiply.argtypes = [ctypes.c_char_p, ctypes.c_int64]
+        self._library.vsr_multiply.restype = ctypes.c_int64
         self._library.vsr_chain.argtypes = [
-            ctypes.POINTER(Layer), ctypes.c_int, ctypes.c_int, ctypes.c_float, ctypes.c_float, plane
+            ctypes.c_char_p, ctypes.POINTER(Layer), ctypes.c_int, ctypes.c_int, ctypes.c_float, ctypes.c_float, plane
         ]  # fmt: skip
         self._library.vsr_interpolate.argtypes = [
             ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, plane
@@ -70,11 +73,11 @@ class Library:
 
     def peak_macs_per_second(self) -> float:
         """What one core of this processor could do at best in 8-bit integers; takes a second. 0 without the chain."""
-        if not self.has_chain:
+        if not self.kinds:
             return 0.0
-        begun = process_time()
-        _check(self._library.vsr_multiply(_PEAK_ROUNDS))
-        return _PEAK_ROUNDS * _MULTIPLICATIONS / (process_time() - begun)
+        begun = thread_time()
+        multiplications: int = self._library.vsr_multiply(self.kinds[0].encode(), _PEAK_ROUNDS)
+        return multiplications / (thread_time() - begun)
 
     def chain(
         self,
@@ -90,7 +93,7 @@ class Library:
         """Run a chain of convolutions.
 
         Args:
-            layers: packed as ``kernels.c`` describes it; the arrays behind it have to live as long.
+            layers: packed as ``chain.c`` describes it; the arrays behind it have to live as long.
             source: H×W, uint8 or uint16, its rows contiguous.
             result: rH×rW of the same type; rows ``r * rows[0]`` to ``r * rows[1]`` are written.
             rows: the first row of the source to work on, and the one behind the last.
@@ -102,7 +105,8 @@ class Library:
             MemoryError: there is not enough.
         """
         plane = _plane(source, result, rows, peak)
-        _check(self._library.vsr_chain(layers, len(layers), scale, *grid, ctypes.byref(plane)))
+        kind = self.kinds[0].encode()
+        _check(self._library.vsr_chain(kind, layers, len(layers), scale, *grid, ctypes.byref(plane)))
 
     def interpolate(
         self,
@@ -181,6 +185,6 @@ def find(folder: Path) -> tuple[Library | None, str]:
             said = f"it was compiled but cannot be used: {error}"
             log.debug("%s", said)
         else:
-            what = "compiled" if library.has_chain else "compiled, for interpolation alone: no AVX-512 VNNI here"
+            what = f"compiled, {library.kinds[0]}" if library.kinds else "compiled, for interpolation alone here"
             return library, what
     return None, said

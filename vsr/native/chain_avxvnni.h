@@ -1,0 +1,31 @@
+/* AVX-VNNI: Intel's processors since 2021 that have no AVX-512. What is not multiplication is that of AVX2. */
+#include <cpuid.h>
+
+#define KIND "AVX-VNNI"
+#define NAME(x) x##_avxvnni
+#define TARGET __attribute__((target("avx2,fma")))
+#define INLINE static inline __attribute__((always_inline)) TARGET
+enum { lanes_avxvnni = 8, across_avxvnni = 3, many_avxvnni = 4 };
+#define PARTS 0
+#define LANES lanes_avxvnni
+#define ACROSS across_avxvnni
+#define MANY many_avxvnni
+
+typedef __m256i sums_avxvnni, quads_avxvnni, weights_avxvnni;
+#define load_avxvnni load_avx2
+#define window_avxvnni window_avx2
+#define spread_avxvnni spread_avx2
+#define begin_avxvnni begin_avx2
+#define store_avxvnni store_avx2
+#define finish_avxvnni finish_avx2
+
+INLINE void dot_avxvnni(__m256i *sums, __m256i quads, __m256i four) {
+    __asm__ volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(*sums) : "x"(quads), "x"(four));
+}
+
+static int present_avxvnni(void) {
+    unsigned a, b, c, d;
+    return present_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
+}
+
+#include "chain_rows.h"
