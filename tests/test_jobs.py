@@ -14,7 +14,10 @@ import pytest
 
 import vsr
 from streams.errors import Cancelled, SinkError, SinkExistsError, SourceError
+from streams.pipeline import Pipeline
+from streams.sinks import EncoderOptions
 from streams.sources import FileSource
+from vsr.app import jobs
 from vsr.app.jobs import Progress, upscale_video
 from vsr.app.sizes import plan_size
 from vsr.errors import ConfigError, UnknownModelError
@@ -105,6 +108,29 @@ def test_a_part(clip, tmp_path):
     report = upscale_video(clip, tmp_path / "out.mkv", start_seconds=0.16, duration_seconds=0.2, **FAST)
     assert report.frames_out == 5
     assert times(tmp_path / "out.mkv") == [Fraction(40 * index, 1000) for index in range(5)]
+
+
+@pytest.mark.parametrize(("asked", "taken"), [(0, 0), (2, 2), (3, 3), (10_000, 3)])
+def test_no_more_threads_than_cores(asked, taken, clip, tmp_path, monkeypatch, caplog):
+    told: dict[str, Any] = {}
+
+    def options(**settings):
+        told["encoder"] = settings["threads"]
+        return EncoderOptions(**settings)
+
+    def pipeline(*parts, in_flight, **settings):
+        told["in_flight"] = in_flight
+        return Pipeline(*parts, in_flight=in_flight, **settings)
+
+    for module in ("base", "native", "openvino"):
+        monkeypatch.setattr(f"vsr.backends.{module}.usable_cores", lambda: 3)
+    monkeypatch.setattr(jobs, "EncoderOptions", options)
+    monkeypatch.setattr(jobs, "Pipeline", pipeline)
+    upscale_video(clip, tmp_path / "out.mkv", model="bicubic", scale=2, threads=asked, max_frames=2)
+    assert told["encoder"] == (taken or None)
+    assert told["in_flight"] <= 1 + (taken or 3)
+    warnings = [record.message for record in caplog.records if "threads" in record.message]
+    assert warnings == ["got 10000 threads, this process may use 3 cores; so many are taken"] * (asked > 3)
 
 
 def test_the_report_is_json(clip, tmp_path):

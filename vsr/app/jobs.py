@@ -20,7 +20,6 @@ from vsr.app.networks import Selection, select_network
 from vsr.app.report import Progress, Report
 from vsr.app.sizes import SizePlan, plan_size, size_label
 from vsr.app.stated import stated
-from vsr.backends.base import usable_cores
 
 if TYPE_CHECKING:
     from streams.frame import ChromaLocation, PixelFormat
@@ -91,8 +90,8 @@ def upscale_video(
         device: as :class:`vsr.Upscaler` takes it.
         precision: as :class:`vsr.Upscaler` takes it.
         tile: as :class:`vsr.Upscaler` takes it.
-        threads: CPU cores for the network, and as many threads for the encoder; 0 for all, and the encoder's own choice.
-            More than this process may use are not taken, as each costs a frame's memory and none brings speed.
+        threads: CPU cores for the network, and threads of the encoder; 0 for all, and as many as the encoder likes.
+            More than this process may use are not taken: each would cost a frame's memory, and bring nothing.
         reuse: as :class:`vsr.Upscaler` takes it.
         codec: ``"h264"``, ``"h265"``, ``"av1"``, ``"vp9"``, ``"ffv1"``, ``"prores"``, …; None: the container's usual.
         crf: quality on the encoder's own scale, lower is better.
@@ -126,7 +125,6 @@ def upscale_video(
         (240, (1920, 1080))
     """
     size_label(scale, to)
-    threads = _usable(threads)
     selection = select_network(model, scale=scale, to=to, weights=weights, blend=blend)
     src, dst = Path(src), Path(dst)
     part: dict[str, Any] = {"start_seconds": start_seconds, "duration_seconds": duration_seconds}
@@ -153,6 +151,7 @@ def upscale_video(
         from vsr.app.enhancer import layout_of
         from vsr.upscaler import Upscaler
 
+        threads = _usable(threads)
         upscaler = Upscaler(
             selection.model,
             scale=plan.scale,
@@ -275,6 +274,8 @@ class _Job:
 
 
 def _usable(threads: int) -> int:
+    from vsr.backends.base import usable_cores
+
     cores = usable_cores()
     if threads > cores:
         logger.warning("got %d threads, this process may use %d cores; so many are taken", threads, cores)

@@ -106,7 +106,7 @@ def run_several(
     with ExitStack() as stack:
         sources = [stack.enter_context(open_live_source(url, **read)) for url in urls]
         stop = stack.enter_context(stop_on_signals())
-        turns = Turns(len(urls), cores=options.threads or usable_cores())
+        turns = Turns(len(urls), cores=min(options.threads or usable_cores(), usable_cores()))
         streams = []
         for number, (url, source) in enumerate(zip(urls, sources, strict=True), start=1):
             session = _session(number, source, turns, options=options, written=written, stop=stop)
