@@ -19,7 +19,7 @@ pytest.importorskip("gradio", reason="the page is an extra: pip install 'vsr[pag
 
 from gradio.utils import get_upload_folder
 
-from vsr.app.page import doors
+from vsr.app.page import connections, doors
 from vsr.app.page.forms import FieldCounter
 from vsr.app.page.server import PageServer, gradio_at_home, open_page
 from vsr.app.page.studio import Studio
@@ -202,6 +202,21 @@ def test_an_upload_that_breaks_off_leaves_nothing(page: tuple[Studio, PageServer
             + _form(b"x" * 100_000, "clip.mkv")[:-14]
         )
         wait_for(lambda: any(folder.glob("tmp*")))
+    wait_for(lambda: not any(folder.glob("tmp*")))
+
+
+def test_an_upload_that_stands_still_is_given_up(
+    page: tuple[Studio, PageServer, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.3)
+    _, server, folder = page
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as slow:
+        slow.sendall(
+            f"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost:{server.port}\r\nContent-Length: 900000\r\n"
+            f"Content-Type: multipart/form-data; boundary={_EDGE}\r\n\r\n".encode()
+            + _form(b"x" * 100, "clip.mkv")[:-14]
+        )
+        assert b" 408 " in slow.recv(4096).split(b"\r\n")[0]
     wait_for(lambda: not any(folder.glob("tmp*")))
 
 

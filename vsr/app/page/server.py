@@ -37,6 +37,8 @@ _LOG_OF_UVICORN = logging.getLogger("uvicorn.error")
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 2
 _POLL_SECONDS = 0.05
+_MOST_PICTURE_BYTES = 1 << 23
+"""Of a browser's camera."""
 _MISTAKES = {
     EADDRINUSE: "another program listens there already; choose another port, or 0 for any",
     EACCES: "ports below 1024 are the administrator's; choose another one",
@@ -170,6 +172,8 @@ class PageServer:
     def __init__(self, app: ASGIApp, bound: socket.socket, *, host: str) -> None:
         import uvicorn
 
+        from vsr.app.page.connections import BoundedHttp, BoundedWebSocket
+
         self.host, self._socket = host, bound
         self.port: int = bound.getsockname()[1]
         config = uvicorn.Config(
@@ -178,6 +182,9 @@ class PageServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            http=BoundedHttp,
+            ws=BoundedWebSocket,
+            ws_max_size=_MOST_PICTURE_BYTES,
             # JPEGs do not become smaller.
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
