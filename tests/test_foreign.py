@@ -213,7 +213,7 @@ def test_srcnn_needs_a_scale(tmp_path: Path) -> None:
     path = saved(network("srcnn", 3).state_dict(), tmp_path)
     with pytest.raises(WeightsError, match="holds srcnn, not srcnn-955"):
         load_any(path, model="srcnn-955", scale=3)
-    with pytest.raises(WeightsError, match="do not tell by how much they enlarge; give the scale"):
+    with pytest.raises(WeightsError, match="do not tell by how much they enlarge; give the scale, as in --scale 3"):
         load_any(path)
     assert [load_any(path, scale=scale).network.scale for scale in (2, 3, 4)] == [2, 3, 4]
 

@@ -90,7 +90,7 @@ def _chained(weights: list[Tensor], scale: int | None) -> tuple[str, Network]:
         if outputs != channels:
             return "srcnn-subpixel", SubpixelSRCNN(SRCNNConfig(scale=shuffled, **srcnn))
         if scale is None:
-            raise WeightsError("SRCNN's weights do not tell by how much they enlarge; give the scale")
+            raise WeightsError("SRCNN's weights do not tell by how much they enlarge; give the scale, as in --scale 3")
         name = "srcnn-955" if sides[1] == 5 else "srcnn"
         return name, SRCNN(SRCNNConfig(scale=scale, channels=channels, **srcnn))
     if sides == [5, 3, 3]:
