@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from vsr.app import bench_scaling
+from vsr.app import bench_scaling, bench_threads
 from vsr.app.bench import bench_speed
 from vsr.app.cli import main
 from vsr.app.clip import Clip, luma, write_clip
@@ -163,3 +163,20 @@ def test_bench_of_scaling(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result["by_scale"].keys() == {"2", "3", "4"}
     assert all(cost["wall_ms"] > 0 for cost in result["by_frames_under_way"].values())
     json.dumps(result)
+
+
+def test_bench_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_threads, "_ROUNDS", 2)
+    monkeypatch.setattr(bench_threads, "usable_cores", lambda: 2)
+    result = bench_threads.bench_threads(frames=4, size=(64, 64), model="bicubic", scale=2)
+    divisions = result["divisions"]
+    assert {"usual", "network 1", "encoder 1", "encoder 3", "network 1, encoder 1", "ahead 0"} <= divisions.keys()
+    assert (divisions["usual"]["wall_ratio"], divisions["usual"]["processor_ratio"]) == (1, 1)
+    assert all(min(figures.values()) > 0 for figures in divisions.values())
+    json.dumps(result)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 8, 32])
+def test_no_division_is_measured_twice(cores: int) -> None:
+    divisions = bench_threads._divisions(cores)
+    assert len(set(divisions.values())) == len(divisions)

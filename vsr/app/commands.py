@@ -118,6 +118,9 @@ def bench(
     scaling: Annotated[
         bool, typer.Option("--scaling", help="Instead: how cost grows with size, scale and frames under way.")
     ] = False,
+    threads_sweep: Annotated[
+        bool, typer.Option("--threads-sweep", help="Instead: threads for the network and for the encoder.")
+    ] = False,
     reuse: Annotated[
         bool, typer.Option("--reuse", help="Instead: what it brings that what does not change is not computed again.")
     ] = False,
@@ -144,6 +147,8 @@ def bench(
     vsr bench --reuse                    motion, a desk, a still picture
 
     vsr bench --scaling                  sizes, scales, frames under way
+
+    vsr bench --threads-sweep            how to divide the processor
     """
     console = start(context, as_json=True, debug=debug)
     names = [name.strip() for name in models.split(",") if name.strip()]
@@ -164,6 +169,11 @@ def bench(
         from vsr.app.bench_scaling import bench_scaling
 
         console.give(bench_scaling(model=names[0], scale=scale, size=_size(size)))
+        return
+    if threads_sweep:
+        from vsr.app.bench_threads import bench_threads
+
+        console.give(bench_threads(frames=frames, size=_size(size), model=names[0], scale=scale))
         return
     if reuse:
         from vsr.app.bench_reuse import bench_reuse
