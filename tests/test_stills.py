@@ -11,6 +11,7 @@ from page_stubs import pixels, plain
 from PIL import Image, JpegImagePlugin
 
 from streams.frame import Frame, PixelFormat
+from streams.tone import HLG, PQ, tone_curve
 from vsr.app.page.stills import Box, Look, Loupe, Still, StillMaker, loupe_box, shown_size
 
 MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
@@ -212,6 +213,33 @@ def test_some_columns_are_those_of_the_whole(rotation: int, width: int) -> None:
     assert (part.left, part.width, part.height) == (everything.width // 4, everything.width // 2, everything.height)
     expected = pixels(everything.jpeg)[:, part.left : part.left + part.width]
     assert np.abs(pixels(part.jpeg) - expected).mean() < 3
+
+
+def ramp(transfer: int, *, width: int = 256) -> Frame:
+    """From black to the brightest, in ten bits."""
+    form = PixelFormat(bit_depth=10, matrix=9, primaries=9, transfer=transfer)
+    luma = np.tile(np.linspace(64, 940, width).round().astype(np.uint16), (32, 1))
+    chroma = np.full((16, width // 2), 512, np.uint16)
+    return Frame(planes=(luma, chroma, chroma.copy()), format=form, pts=0, time_base=Fraction(1))
+
+
+def test_hdr_is_shown_as_a_screen_without_it_can() -> None:
+    shown = {kind: pixels(whole(ramp(kind)).jpeg)[16] for kind in (1, PQ, HLG)}
+    assert all(np.ptp(row, axis=1).max() <= 3 for row in shown.values())
+    for transfer in (PQ, HLG):
+        expected = np.frombuffer(tone_curve(transfer), np.uint8).astype(int)
+        assert np.abs(shown[transfer][:, 0] - expected).max() <= 5
+    # A room of 26 cd/m² is darker than its number is when taken for SDR, and a lamp of 1000 is white.
+    assert shown[PQ][95, 0] < shown[1][95, 0] + 20
+    assert shown[PQ][192, 0] > 250 > shown[1][192, 0]
+
+
+def test_the_loupe_shows_hdr_as_the_picture_does() -> None:
+    maker, frame, look = StillMaker(), ramp(PQ), Look(peak_nits=400.0)
+    everything = pixels(maker.whole(frame, look, width=4096).jpeg)
+    part = pixels(maker.crop(frame, look, Box(left=64, top=0, width=96, height=32)).jpeg)
+    assert np.abs(part - everything[:, 64:160]).max() <= 6
+    assert everything[16, 165].min() > 250
 
 
 def test_one_maker_serves_frames_of_all_kinds() -> None:

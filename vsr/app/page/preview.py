@@ -61,7 +61,7 @@ class PreviewSink(Sink):
     def __init__(self, feed: Feed, *, port: int) -> None:
         self.stage = Stage()
         self._feed = feed
-        self._look = Look(sample_aspect_ratio=feed.sample_aspect_ratio, rotation=feed.info.rotation)
+        self._look = Look.of(feed)
         self._rate, self._latency = RateMeter(), LatencyMeter()
         self._frames = 0
         self._state: SinkState = "running"

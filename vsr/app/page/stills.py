@@ -7,7 +7,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import av
 import numpy as np
@@ -17,7 +17,11 @@ from PIL import Image
 from streams.frame import Frame, PixelFormat
 from streams.sinks.encoders import RANGES
 from streams.sinks.pictures import PictureMaker
+from streams.tone import BT2020, HLG, PQ, SCREEN_OF_BT2020, peak_of, tone_curve
 from vsr.app.stated import stated
+
+if TYPE_CHECKING:
+    from vsr.app.live_ends import Feed
 
 Span: TypeAlias = tuple[float, float]
 """From which share of the width of a picture to which."""
@@ -52,10 +56,18 @@ class Look:
     Attributes:
         sample_aspect_ratio: width to height of one sample.
         rotation: degrees counter-clockwise by which the picture is turned: 0, 90, 180 or 270.
+        peak_nits: how bright the picture gets, in cd/m²; of HDR alone.
     """
 
     sample_aspect_ratio: Fraction = Fraction(1)
     rotation: int = 0
+    peak_nits: float = 1000.0
+
+    @classmethod
+    def of(cls, feed: Feed) -> Self:
+        """As an output is told of its frames."""
+        info = feed.info
+        return cls(sample_aspect_ratio=feed.sample_aspect_ratio, rotation=info.rotation, peak_nits=peak_of(info.hdr))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +139,7 @@ class StillMaker:
         # The fast conversion leaves the last columns of other widths as they were.
         fast = picture.width % 8 == 0
         pixels = self._convert(picture, form, Interpolation.BILINEAR if fast else _EXACT)
-        return _encode(pixels, look, quality=_QUALITY, chroma=_CHROMA_420, span=span)
+        return _encode(pixels, form, look, quality=_QUALITY, chroma=_CHROMA_420, span=span)
 
     def crop(self, frame: Frame, look: Look, box: Box) -> Still:
         """Some of its samples, each as one pixel, turned as the picture is, with the colour of each."""
@@ -135,7 +147,7 @@ class StillMaker:
         whole = replace(frame, format=stated(frame.format, lines=frame.height))
         picture, form = _picture(_cut(whole, box))
         pixels = self._convert(picture, form, _EXACT)
-        return _encode(pixels, look, quality=_LOUPE_QUALITY, chroma=_CHROMA_444)
+        return _encode(pixels, form, look, quality=_LOUPE_QUALITY, chroma=_CHROMA_444)
 
     def _scaled(self, picture: av.VideoFrame, form: PixelFormat, size: tuple[int, int]) -> av.VideoFrame:
         narrow = replace(form, bit_depth=8)
@@ -190,15 +202,25 @@ def _cut(frame: Frame, box: Box) -> Frame:
     return replace(frame, planes=tuple(planes))
 
 
-def _encode(pixels: Image.Image, look: Look, *, quality: int, chroma: int, span: Span = WHOLE) -> Still:
+def _encode(
+    pixels: Image.Image, form: PixelFormat, look: Look, *, quality: int, chroma: int, span: Span = WHOLE
+) -> Still:
     turned = pixels.transpose(_TURNS[look.rotation]) if look.rotation else pixels
     left, right = (round(share * turned.width) for share in span)
     if span != WHOLE:
         # By far the most of the time goes into JPEG: what is not seen is cut off before, and not earlier.
         turned = turned.crop((left, 0, max(left + 1, right), turned.height))
+    if form.transfer in (PQ, HLG):
+        turned = _for_screen(turned, form, peak_nits=look.peak_nits)
     buffer = io.BytesIO()
     turned.save(buffer, "JPEG", quality=quality, subsampling=chroma)
     return Still(jpeg=buffer.getvalue(), width=turned.width, height=turned.height, left=left)
+
+
+def _for_screen(pixels: Image.Image, form: PixelFormat, *, peak_nits: float) -> Image.Image:
+    """HDR as a screen without it can show it."""
+    toned = pixels.convert("RGB").point(list(tone_curve(form.transfer, peak_nits=peak_nits)) * 3)
+    return toned.convert("RGB", SCREEN_OF_BT2020) if form.primaries == BT2020 else toned
 
 
 def _begin(place: float, most: int) -> int:

@@ -50,7 +50,7 @@ class StageTap:
 
     def open_sink(self, feed: Feed) -> Sink:
         """:attr:`sink`, once it is known how its frames are shown."""
-        self.look = Look(sample_aspect_ratio=feed.sample_aspect_ratio, rotation=feed.info.rotation)
+        self.look = Look.of(feed)
         return self.sink
 
     def took(self, frames: Sequence[Frame]) -> None:
