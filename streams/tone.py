@@ -1,7 +1,7 @@
 """HDR on a screen without HDR: a curve from the signals of PQ and HLG to that of sRGB, for looking at alone.
 
-It is the EETF of ITU-R BT.2390: what is darker than a knee stays as bright as it is, what is brighter is pressed so that
-the brightest of the content is the white of the screen, which is taken for the reference white of BT.2408. Red, green and
+It is the EETF of ITU-R BT.2390: what is darker than a knee stays as bright as it is, what is brighter is pressed so
+that the brightest of the content is the white of the screen, taken for the reference white of BT.2408. Red, green and
 blue go through it one by one, so very bright colours become paler: one look-up for each byte, and no more.
 """
 
