@@ -17,6 +17,7 @@ import written
 from beeps import in_step, moments_in
 from test_live_audio import recording, sounding
 
+from streams.frame import Packet
 from streams.queues import PACKET_LIMIT
 from streams.sinks import EncoderOptions, RecordingSink
 from streams.sinks.containers import CONTAINERS
@@ -102,6 +103,22 @@ def test_sound_that_goes_from_stereo_to_surround_and_back_is_encoded_throughout(
         got += voice.flush()
     seconds = len(packets) * 1536 / RATE
     assert sum(float(packet.duration * packet.time_base) for packet in got) == pytest.approx(seconds, abs=0.05)
+
+
+@pytest.mark.parametrize(("ending", "expected"), [(".mp4", ("aac", "stereo")), (".mov", ("ac3", "5.1(side)"))])
+def test_surround_is_kept_or_mixed_down(ending: str, expected: tuple[str, str], tmp_path: Path) -> None:
+    """As docs/live.md says."""
+    packets = list(coded("ac3", "ac3", layout="5.1(side)"))
+    with recording(tmp_path / f"live{ending}", written.info(streams=(packets[0][0].info,))) as sink:
+        for frame in written.frames(10):
+            sink.write(frame)
+        for number, (microphone, packet) in enumerate(packets):
+            (sound,) = microphone.take(packet)
+            sound.payload.pts, sound.payload.time_base = number * 1536, Fraction(1, RATE)
+            sink.write(Packet(stream=packets[0][0].info.index, payload=sound.payload))
+    with av.open(str(sink.parts[0])) as got:
+        context = got.streams.audio[0].codec_context
+        assert (context.codec.canonical_name, context.layout.name) == expected
 
 
 def test_aac_that_changes_on_the_way_is_not_passed_on_as_what_it_was(caplog: pytest.LogCaptureFixture) -> None:
