@@ -15,8 +15,12 @@ import torch
 from pictures import difference, network, noise, photo
 from test_cuda_runner import Loud, dark_then_bright, expected_of
 
+from streams.frame import Frame, Surface
+from streams.sinks import available_encoders
 from streams.sources import FileSource
 from vsr import Upscaler
+from vsr.app.enhancer import UpscalerEnhancer
+from vsr.app.jobs import upscale_video
 from vsr.backends.base import Numbers
 from vsr.backends.cuda import CudaBackend, CudaRunner
 from vsr.backends.device import cuda_device
@@ -138,3 +142,82 @@ def test_decoding_on_the_gpu_gives_the_same_pictures(tmp_path: Path) -> None:
             decoded.append([[plane.copy() for plane in frame.planes] for frame in source])
     for one, other in zip(*decoded, strict=True):
         assert all(np.array_equal(plane, same) for plane, same in zip(one, other, strict=True))
+
+
+@pytest.fixture(params=["yuv420p", "yuv420p10le"])
+def coded(request: Any, tmp_path: Path) -> Path:
+    """Sixty pictures of a codec that every decoder of a GPU knows at this bit depth."""
+    codec = {"yuv420p": "libx264", "yuv420p10le": "libx265"}[request.param]
+    return media.write_clip(tmp_path / "clip.mp4", media.pattern(60, 256, 192, request.param), codec=codec)
+
+
+def enlarged(path: Path, *, hwaccel: Any, batch: int = 4, leave: bool = False, tile: int | None = None) -> list[Frame]:
+    up = Upscaler("espcn", device="cuda", precision="fp32", tile=tile)
+    enhancer = UpscalerEnhancer(up, leave=leave)
+    pending: deque[Any] = deque()
+    made: list[Frame] = []
+    with FileSource(path, hwaccel=hwaccel) as source:
+        frames = list(source)
+        assert all(isinstance(frame.planes, Surface) == (hwaccel == "cuda") for frame in frames)
+        for first in range(0, len(frames), batch):
+            pending.append(enhancer.submit(frames[first : first + batch]))
+            if len(pending) > up.in_flight:
+                made += pending.popleft().result()
+        del frames
+    return made + [frame for job in pending for frame in job.result()]
+
+
+@pytest.mark.parametrize(("leave", "tile"), [(False, None), (False, 150), (True, None), (True, 150)])
+def test_pictures_that_stay_on_the_gpu_are_the_same(coded: Path, leave: bool, tile: int | None) -> None:
+    stayed, copied = (enlarged(coded, hwaccel=way, leave=leave, tile=tile) for way in ("cuda", "none"))
+    assert len(stayed) == len(copied) == 60
+    for one, other in zip(stayed, copied, strict=True):
+        assert isinstance(one.planes, Surface) == leave
+        assert (one.pts, one.format) == (other.pts, other.format)
+        # How convolutions are computed may depend on the memory that is free: a step, and hardly ever.
+        assert all(difference(plane, same)[0] <= 1 for plane, same in zip(one.planes, other.planes, strict=True))
+
+
+def test_a_decoder_that_goes_on_writes_into_no_picture_that_is_used(coded: Path) -> None:
+    """Frames are let go at once, so that FFmpeg may use their memory again as early as it ever can."""
+    up = Upscaler("nearest", device="cuda")
+    enhancer = UpscalerEnhancer(up)
+    pending: deque[Any] = deque()
+    made: list[Frame] = []
+    with FileSource(coded, hwaccel="cuda") as source:
+        for frame in source:
+            pending.append(enhancer.submit([frame]))
+            if len(pending) > up.in_flight:
+                made += pending.popleft().result()
+    made += [frame for job in pending for frame in job.result()]
+    with FileSource(coded) as source:
+        for frame, larger in zip(source, made, strict=True):
+            np.testing.assert_array_equal(larger.planes[0], frame.planes[0].repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_memory_of_decoded_pictures_is_given_back(coded: Path) -> None:
+    enlarged(coded, hwaccel="cuda")
+    cuda_device(0).trim()
+    before = torch.cuda.mem_get_info()[0]
+    for _ in range(5):
+        enlarged(coded, hwaccel="cuda")
+    cuda_device(0).trim()
+    assert before - torch.cuda.mem_get_info()[0] < 64 << 20
+
+
+def test_from_file_to_file_on_the_gpu(coded: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if "hevc_nvenc" not in available_encoders():
+        pytest.skip("this GPU has no NVENC for H.265, as those for data centres")
+    with caplog.at_level("INFO"):
+        upscale_video(
+            coded, tmp_path / "gpu.mp4", model="espcn", device="cuda", hwaccel="cuda", codec="hevc_nvenc", crf=10
+        )
+    assert "larger pictures stay on GPU 0 for hevc_nvenc" in caplog.text
+    assert "pictures stay on GPU 0 from the decoder to the network" in caplog.text
+    upscale_video(coded, tmp_path / "host.mkv", model="espcn", device="cuda", codec="ffv1")
+    with FileSource(tmp_path / "gpu.mp4") as ours, FileSource(tmp_path / "host.mkv") as theirs:
+        for one, other in zip(ours, theirs, strict=True):
+            peak = (1 << one.format.bit_depth) - 1
+            for plane, wanted in zip(one.planes, other.planes, strict=True):
+                error = np.square(plane.astype(float) - wanted).mean()
+                assert 10 * np.log10(peak**2 / max(error, 1e-9)) > 35

@@ -33,7 +33,7 @@ SECTIONS: tuple[tuple[str, Section, float], ...] = (
     ("fused", sections.fused, 30),
     ("overlap", sections.overlap, 45),
     ("trace", sections.trace, 30),
-    ("pipeline", sections.pipeline, 90),
+    ("pipeline", sections.pipeline, 110),
     ("overflow", sections.overflow, 10),
     ("out of memory", sections.out_of_memory, 30),
     ("two at once", sections.two_at_once, 20),

@@ -164,7 +164,7 @@ def trace(bench: Bench) -> Found:
 
 
 def pipeline(bench: Bench) -> Found:
-    """From a file to nowhere: decode, network, and a sink that only counts."""
+    """From a file to nowhere: decode, network, and a sink that only counts; and to a file that the GPU encodes."""
     try:
         from vsr.app.cuda_pipeline import measured
     except ImportError as error:

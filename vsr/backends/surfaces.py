@@ -14,6 +14,9 @@ from torch.utils.dlpack import from_dlpack
 
 from vsr.backends.scheduler import Device
 
+_ROW_SAMPLES = 256
+"""Rows begin at multiples of it, as they do in what FFmpeg allocates on a GPU."""
+
 
 @dataclass(frozen=True, slots=True)
 class DevicePlane:
@@ -106,7 +109,8 @@ def packed(planes: Sequence[DevicePlane]) -> tuple[Any, Any]:
     """
     luma = planes[0]
     (rows, columns), shift = luma.shape, 0 if luma.bit_depth == 8 else 16 - luma.bit_depth
-    memory = luma.tensor.new_empty(rows + rows // 2, columns)
+    aligned = -(-columns // _ROW_SAMPLES) * _ROW_SAMPLES
+    memory = luma.tensor.new_empty(rows + rows // 2, aligned)[:, :columns]
     chroma = memory[rows:].view(rows // 2, columns // 2, 2)
     for target, plane in zip((memory[:rows], chroma[..., 0], chroma[..., 1]), planes, strict=True):
         torch.bitwise_left_shift(plane.tensor, shift, out=target)
