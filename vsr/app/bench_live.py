@@ -175,10 +175,14 @@ def _run_streams(
     with ExitStack() as stack:
         for number in range(1, count + 1):
             source = stack.enter_context(_paced(size, Fraction(_RATE)))
+            chosen = options
+            if turns is not None and turns.cores > 1:
+                # Turns for a single core stand here for one frame at a time, which all cores share.
+                chosen = options_in_turns(options, turns, source)
             session = LiveSession(
                 source,
                 lambda feed: NullSink(),
-                options=options if turns is None else options_in_turns(options, turns, source),
+                options=chosen,
                 wrap=None if turns is None else lambda enhancer: TakingTurns(enhancer, turns),
             )
             streams.append(Stream(number, f"pattern {number}", source, stack.enter_context(session)))
