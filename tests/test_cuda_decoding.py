@@ -111,16 +111,20 @@ def test_nothing_is_copied_before_it_is_looked_at(clip: Path, monkeypatch: pytes
     assert [picture.downloads for picture in pictures] == [1] * 12
 
 
-@pytest.mark.parametrize("options", [{"deinterlace": "on"}, {"rotate": True}])
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"deinterlace": "on"}, "they are deinterlaced there"), ({"rotate": True}, "they are turned")],
+)
 def test_what_is_changed_on_the_way_comes_to_the_host(
-    options: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: Any, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     turn = (0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30)
     path = media.write_clip(tmp_path / "clip.mp4", media.pattern(5, 64, 48), codec="libx264", matrix=turn)
     expected = planes(path, **options)
     decoded_on_gpu(monkeypatch, "nv12")
-    with FileSource(path, **options) as source:
+    with caplog.at_level(logging.INFO), FileSource(path, **options) as source:
         frames = list(source)
+    assert caplog.text.count(f"pictures are copied to the host: {reason}") == 1
     assert same([list(frame.planes) for frame in frames], expected)
     assert not any(isinstance(frame.planes, Surface) for frame in frames)
 

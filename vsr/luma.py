@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from vsr.backends import Choice, for_chroma, layer_bytes, make_backend
 from vsr.backends.base import Backend, Job, Numbers, Planes, Runner
+from vsr.backends.cuda import CudaBackend
 from vsr.layout import Layout
 from vsr.models.base import Network
 from vsr.models.interpolation import Interpolation
@@ -72,7 +73,7 @@ class LumaPath:
         self._runners: dict[Numbers | tuple[Numbers, tuple[float, float]], Runner] = {}
         self._reuse = reuse
         # What is looked at to be reused has to be on the host, and several GPUs have no one memory.
-        self.gpu: int | None = getattr(self.backend, "gpu", None) if reuse is None else None
+        self.gpu = self.backend.gpu if isinstance(self.backend, CudaBackend) and reuse is None else None
         # PyTorch sums in an order that depends on the shape, so that a tile may differ in the last bit from the whole.
         self._tiles_exact = choice.device != "cpu" and not self._together
 
@@ -88,7 +89,8 @@ class LumaPath:
     def leave_on_gpu(self) -> None:
         """Leave results on :attr:`gpu`, which is not None, from here on."""
         for backend in (self.backend, self._chroma_backend):
-            backend.leaves = True  # type: ignore[attr-defined]
+            if isinstance(backend, CudaBackend):
+                backend.leaves = True
 
     def submit(self, pictures: Sequence[Planes], *, layout: Layout) -> _LumaJob:
         """Hand in pictures that were checked; copied before this returns, or on :attr:`gpu` kept until the result."""

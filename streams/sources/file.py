@@ -22,7 +22,7 @@ from streams.sources.hwaccel import HardwareDecoding, check
 from streams.sources.probe import codec_name, describe
 from streams.sources.reader import Reader
 from streams.sources.rotate import Turn, turn_planes, turned_format
-from streams.sources.surfaces import DecodedSurface, can_stay, on_gpu
+from streams.sources.surfaces import DecodedSurface, obstacle, on_gpu
 from streams.sources.timing import Timestamps
 from streams.sources.trim import Part
 
@@ -93,6 +93,7 @@ class FileSource(Source):
         self._deinterlacer: Deinterlacer[_Note] = Deinterlacer(deinterlace)
         self._planar = Planar()
         self._closed = self._reported = False
+        self._told: set[str] = set()
         self._reader = Reader(self._path, hwaccel=self._hwaccel)
         try:
             self._open(rotate=rotate, chroma_location=chroma_location)
@@ -239,10 +240,20 @@ class FileSource(Source):
         yield from self._deinterlacer.flush()
 
     def _stays(self, picture: av.VideoFrame) -> bool:
-        """Whether a picture can be left on the GPU: what is done to the others is done on the host."""
-        if not can_stay(picture) or self._turn or self._deinterlacer.wants(picture):
+        """Whether a picture is left on the GPU; what has to be done to it is done on the host."""
+        if not on_gpu(picture):
             return False
-        return is_as(picture, *self._size, self._form)
+        reason = obstacle(picture)
+        if self._turn:
+            reason = "they are turned there"
+        elif self._deinterlacer.wants(picture):
+            reason = "they are deinterlaced there"
+        elif not is_as(picture, *self._size, self._form):
+            reason = "they are brought to the first one's size and format there"
+        if reason is not None and reason not in self._told:
+            self._told.add(reason)
+            log.info("%s: pictures are copied to the host: %s", self._path.name, reason)
+        return reason is None
 
     def _planes(self, picture: av.VideoFrame) -> Sequence[Plane]:
         if on_gpu(picture):

@@ -28,12 +28,12 @@ def on_gpu(picture: av.VideoFrame) -> bool:
     return picture.sw_format is not None
 
 
-def can_stay(picture: av.VideoFrame) -> bool:
-    """Whether a picture lies on a GPU in a layout that can be read there.
-
-    Of odd sizes PyAV exports a row and a column of chroma too few.
-    """
-    return on_gpu(picture) and stored_format(picture) in _EXPORTED and not picture.width % 2 and not picture.height % 2
+def obstacle(picture: av.VideoFrame) -> str | None:
+    """Why a picture that lies on a GPU cannot be read there; None where it can."""
+    if stored_format(picture) not in _EXPORTED:
+        return f"{stored_format(picture)} cannot be read there"
+    # PyAV exports a row or a column of chroma too few.
+    return "odd sizes cannot be read there" if picture.width % 2 or picture.height % 2 else None
 
 
 def on_host(picture: av.VideoFrame) -> av.VideoFrame:
@@ -54,7 +54,7 @@ class DecodedSurface(Surface):
     """What NVDEC made of a picture.
 
     Args:
-        picture: for which :func:`can_stay` holds; kept as long as this is.
+        picture: with no :func:`obstacle`; kept as long as this is.
         form: what it holds.
     """
 
