@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_device import POISON, FakeDevice, FakeEvent, RaceError, always
+from fake_device import FOREIGN, POISON, FakeDevice, FakeEvent, RaceError, always
 from torch import Tensor
 
 from vsr.backends.scheduler import SLOTS, Flight, HostPool, Ring
@@ -125,6 +125,45 @@ def test_every_wait_is_needed(forgotten: int) -> None:
     device = Careless(forgotten)
     with pytest.raises(RaceError):
         numbers_through(ring_on(device), 4 * SLOTS, in_flight=4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_results_that_are_left_on_the_device_keep_their_order(seed: int) -> None:
+    rng = random.Random(seed)
+    device = FakeDevice(lambda _: rng.choice([0.0, 1.0, 9.0]))
+    ring = ring_on(device)
+    flights: deque[Flight] = deque()
+    seen: list[int] = []
+
+    def deliver() -> None:
+        memory = flights.popleft().result()
+        assert isinstance(memory, Tensor)
+        device.host_reads(memory)
+        seen.append(int(memory.unique().item()) - 1)
+
+    for number in range(30):
+        lease = ring.inputs.take()
+        device.host_writes(lease.block.buffer)
+        lease.array[:] = number
+        flights.append(ring.submit(lease, leave=True))
+        if len(flights) > rng.randint(1, 5):
+            deliver()
+    while flights:
+        deliver()
+    assert seen == list(range(30))
+
+
+def test_memory_that_another_still_reads_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An allocator hands out what was freed while the last use of it is only enqueued."""
+    device = FakeDevice()
+    ring = ring_on(device)
+    used = device.memory(2 * SIZE)
+    device.launch(device.stream(FOREIGN), lambda: None, reads=[used], writes=[])
+    monkeypatch.setattr(device, "memory", lambda _: used)
+    lease = ring.inputs.take()
+    device.host_writes(lease.block.buffer)
+    lease.array[:] = 4
+    assert set(ring.submit(lease, leave=True).result().tolist()) == {5}
 
 
 def test_a_result_that_is_looked_at_too_early_is_seen() -> None:

@@ -142,6 +142,20 @@ def test_surfaces_are_released_when_the_result_is_there(device: FakeDevice) -> N
     assert len(made) == 12
 
 
+def test_a_job_alone_keeps_the_memory_that_it_reads() -> None:
+    device = FakeDevice()
+    runner = CudaBackend(device, precision="fp32").runner(network("nearest", 2), Numbers())
+    picture, _, memory = semi_planar(8, 10)
+    capsules = [plane.__dlpack__() for plane in picture.planes]
+    del picture
+    job = runner.submit(list(device_planes(capsules, bit_depth=8)[:1]))  # type: ignore[arg-type]
+    del capsules
+    device.finish()
+    assert memory() is not None
+    job.result()
+    assert memory() is None
+
+
 def test_overflow_is_computed_again_from_what_is_on_the_device(caplog: pytest.LogCaptureFixture) -> None:
     runner = CudaBackend(FakeDevice(), precision="fp16").runner(Loud(), Numbers())
     planes = dark_then_bright(12)
