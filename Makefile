@@ -25,8 +25,8 @@ demo: $(READY) ## Make a small clip, upscale it, and show what was gained
 preview: $(PAGE) ## Open the page in the browser: make preview ARGS="rtsp://camera/stream"
 	$(BIN)/vsr preview $(ARGS)
 
-test: $(DEV) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## Run the tests, several at once; ARGS="-n 0" one by one
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-page: $(DEV) $(CHROME) ## Run the tests of the preview page in Chromium
 	@for name in "$$VSR_CHROMIUM" chromium chromium-browser google-chrome; do \

@@ -4,10 +4,36 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from pathlib import Path
 
 import media
 import pytest
+
+_MOST_WORKERS = 16
+_BYTES_PER_WORKER = 2 << 30
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before PyTorch is there: threads of several workers that wait for each other in loops would take all the time.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core, since many tests wait for something, as far as there is memory for them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(2 * cores, memory // _BYTES_PER_WORKER, _MOST_WORKERS))
+
+
+def pytest_sessionstart() -> None:
+    """Undo what ``nohup`` and shells do to work in the background: programs that ignore Ctrl-C cannot be tested by it.
+
+    Programs that tests start inherit what is ignored, and not what is handled.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio", reason="the page is an extra: pip install 'vsr[page]'")
+pytest.importorskip("starlette", reason="the page is an extra: pip install 'vsr[page]'")
 
 from starlette.applications import Starlette
 from starlette.requests import Request

@@ -8,13 +8,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from page_stubs import StubStudio, pair_of
 from stubs import LONG_SECONDS, wait_for
 
-pytest.importorskip("gradio", reason="the page is an extra: pip install 'vsr[page]'")
+if find_spec("gradio") is None:  # without importing it, which takes seconds
+    pytest.skip("the page is an extra: pip install 'vsr[page]'", allow_module_level=True)
 
 from vsr.app.page import connections
 from vsr.app.page.server import PageServer, open_player

@@ -7,6 +7,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from stubs import wait_for
 
 from vsr.app.live import LiveOptions
 
-pytest.importorskip("gradio", reason="the page is an extra: pip install 'vsr[page]'")
-
-from gradio.utils import get_upload_folder
+if find_spec("gradio") is None:  # without importing it, which takes seconds
+    pytest.skip("the page is an extra: pip install 'vsr[page]'", allow_module_level=True)
 
 from vsr.app.page import connections, doors
 from vsr.app.page.forms import FieldCounter
@@ -30,6 +30,8 @@ _EDGE = "vsr-edge"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Studio, PageServer, Path]]:
+    from gradio.utils import get_upload_folder
+
     studio = Studio(options=LiveOptions(model="bicubic", threads=1), recordings=tmp_path_factory.mktemp("recordings"))
     with gradio_at_home(), open_page(studio, host="127.0.0.1", port=0, max_upload_bytes=_MOST) as server:
         yield studio, server, Path(get_upload_folder())

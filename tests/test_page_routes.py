@@ -20,7 +20,7 @@ from stubs import LONG_SECONDS, wait_for
 
 from streams.frame import Frame
 
-pytest.importorskip("gradio", reason="the page is an extra: pip install 'vsr[page]'")
+pytest.importorskip("starlette", reason="the page is an extra: pip install 'vsr[page]'")
 
 from starlette.applications import Starlette
 from starlette.testclient import TestClient, WebSocketTestSession

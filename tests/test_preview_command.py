@@ -18,6 +18,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from fractions import Fraction
 from http.client import HTTPException
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ from vsr.app.cli import main
 from vsr.app.live import LiveOptions
 from vsr.app.live_ends import Feed, open_outputs
 
-pytest.importorskip("gradio", reason="the page is an extra: pip install 'vsr[page]'")
+if find_spec("gradio") is None:  # without importing it, which takes seconds
+    pytest.skip("the page is an extra: pip install 'vsr[page]'", allow_module_level=True)
 websockets = pytest.importorskip("websockets.sync.client", reason="the page is an extra: pip install 'vsr[page]'")
 
 from vsr.app.page.guard import Credentials  # noqa: E402
