@@ -13,6 +13,7 @@ from rtsp_server import RtspServer
 from viewer import Pixels, Viewer
 
 from vsr.app.page.server import open_player
+from vsr.app.page.stage import Stage
 from vsr.app.page.studio import Studio
 
 if TYPE_CHECKING:
@@ -87,6 +88,47 @@ def test_the_divider_follows_keys_mouse_and_the_button(visit: Visit) -> None:
     viewer.tool("compare")
     assert not divider.is_visible()
     assert not viewer.page.locator(".vsr-picture > .vsr-top").is_visible()
+
+
+def test_a_hidden_part_comes_as_soon_as_the_divider_moves(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start(TEXTURE)
+    viewer.page.evaluate(
+        """() => {
+          const player = window.vsr.players()[0], draw = player.draw.bind(player);
+          player.draw = (header, list) => {
+            window.sent = header.parts.map((part) => [part.kind, part.left, part.size[0], header.canvas[0]]);
+            draw(header, list);
+          };
+        }"""
+    )
+    after, before = ["after", 140, 180, 320], ["before", 0, 180, 320]
+    seen = "wanted => JSON.stringify(window.sent) === JSON.stringify(wanted)"
+    viewer.page.wait_for_function(seen, arg=[after, before])
+    # What is seen at rest is what is seen of the whole.
+    viewer.page.keyboard.press("Tab")
+    resting = viewer.seen()
+    viewer.page.locator(".vsr-divider").hover()
+    viewer.page.wait_for_function(seen, arg=[["after", 0, 320, 320], ["before", 0, 320, 320]])
+    assert difference(resting[60:-60], viewer.seen()[60:-60]) < 2
+    viewer.page.wait_for_function(seen, arg=[after, before])
+    viewer.page.locator(".vsr-divider").press("End")
+    viewer.page.wait_for_function(seen, arg=[["after", 300, 20, 320], ["before", 0, 320, 320]])
+
+
+def test_few_pictures_are_explained(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    viewer = visit()
+    viewer.start(TEXTURE, model="bicubic")
+    monkeypatch.setattr(Stage, "limited_fps", 8.25)
+    viewer.page.wait_for_function("document.querySelector('.vsr-note').textContent.includes('8.3 fps, all that')")
+    visit()
+    viewer.page.wait_for_function("document.querySelector('.vsr-note').textContent.includes('for each of 2 viewers')")
+    loupe, bar = (viewer.page.locator(name) for name in (".vsr-loupe", ".vsr-bar"))
+    viewer.tool("loupe")
+    boxes = loupe.bounding_box(), bar.bounding_box()
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[0]["y"] + boxes[0]["height"] <= boxes[1]["y"]
 
 
 @pytest.mark.parametrize("density", [1, 2])

@@ -90,8 +90,8 @@ function duration(seconds) {
 /** Why fewer pictures are seen than are made. */
 function limits(state) {
   if (!state.limited_fps) return "";
-  const viewers = state.viewers === 1 ? "this viewer" : `each of ${state.viewers} viewers`;
-  return ` · ${state.limited_fps.toFixed(1)} fps for ${viewers}: the server cannot encode more`;
+  const rest = state.viewers > 1 ? ` for each of ${state.viewers} viewers` : ", all that the server can encode";
+  return ` · ${rate(state.limited_fps)}${rest}`;
 }
 
 /** The state of a run for people: {words, detail, tone}, where tone is "calm", "busy", "good" or "bad". */

@@ -26,8 +26,8 @@ class Player {
     this.connection.addEventListener("state", (event) => this.onState(event.detail));
     this.connection.addEventListener("frame", (event) => this.onFrame(event.detail));
     this.connection.addEventListener("link", (event) => this.onLink(event.detail));
-    this.observer = new ResizeObserver(() => this.settle());
-    this.observer.observe(this.stage);
+    this.resized = new ResizeObserver(() => this.settle());
+    this.resized.observe(this.stage);
     this.settle();
     this.render();
   }
@@ -45,7 +45,11 @@ class Player {
     this.screen = element("div.vsr-screen", {}, this.stage);
     this.wipe = new Wipe(this.picture, this.before, { after: "", onRest: () => this.sendView() });
     this.loupe = new Loupe(this.picture, this.screen, () => this.sendView());
-    this.screen.append(this.bar());
+    const bar = this.bar();
+    this.screen.append(bar);
+    // Its words may need a second line; the loupe stays above it.
+    this.observer = new ResizeObserver(() => this.screen.style.setProperty("--vsr-bar", `${bar.offsetHeight}px`));
+    this.observer.observe(bar);
     this.root.replaceChildren(this.screen);
     this.figures = new Figures(document.querySelector("[data-vsr-figures]") ?? this.root);
     this.root.classList.add("vsr-player");
@@ -91,6 +95,7 @@ class Player {
   close() {
     this.connection.close();
     this.observer.disconnect();
+    this.resized.disconnect();
   }
 
   /** Ask for pictures as large as they are seen, once the size has come to rest. */
