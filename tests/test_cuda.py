@@ -195,6 +195,14 @@ def test_a_decoder_that_goes_on_writes_into_no_picture_that_is_used(coded: Path)
             np.testing.assert_array_equal(larger.planes[0], frame.planes[0].repeat(2, axis=0).repeat(2, axis=1))
 
 
+def test_the_context_is_shared_whoever_comes_first(coded: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.zeros(1, device="cuda")
+    with caplog.at_level("INFO"):
+        assert len(enlarged(coded, hwaccel="cuda")) == 60
+    assert "pictures stay on GPU 0" in caplog.text
+    assert "copied to the host" not in caplog.text
+
+
 def test_memory_of_decoded_pictures_is_given_back(coded: Path) -> None:
     enlarged(coded, hwaccel="cuda")
     cuda_device(0).trim()

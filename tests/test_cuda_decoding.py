@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from gpu_pictures import GpuPicture, decoded_on_gpu
 
+from streams import cuda
+from streams.cuda import share_primary_context
 from streams.errors import SourceError
 from streams.frame import Surface
 from streams.sources import FileSource, hwaccel
@@ -158,6 +160,55 @@ def test_a_picture_that_cannot_be_copied_is_an_error(clip: Path, monkeypatch: py
         frame = next(iter(source))
     with pytest.raises(SourceError, match="cannot be copied from the GPU"):
         frame.planes[0]
+
+
+def test_without_a_context_in_common_pictures_are_copied_by_the_decoder(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def opened(url: str, mode: str, *, hwaccel: Any = None, **_: Any) -> Any:
+        if hwaccel.is_hw_owned:
+            raise av.error.OSError(95, "Operation not supported", "av_hwdevice_ctx_create")
+        return real(url, mode)
+
+    real = av.open
+    monkeypatch.setattr(hwaccel.av, "open", opened)
+    with caplog.at_level(logging.INFO):
+        open_with("cuda", str(clip)).close()
+    assert "FFmpeg is not let into the context of the GPU (Operation not supported)" in caplog.text
+    assert "decoding in software" not in caplog.text.partition("it does not know the codec")[0]
+
+
+class Driver:
+    """CUDA's own, with two GPUs of which the second has the handle 7."""
+
+    def __init__(self) -> None:
+        self.set: list[tuple[int, int]] = []
+
+    def cuInit(self, _: int) -> int:  # noqa: N802
+        return 0
+
+    def cuDeviceGet(self, handle: Any, index: int) -> int:  # noqa: N802
+        handle._obj.value = (3, 7)[index]
+        return 0
+
+    def cuDevicePrimaryCtxSetFlags_v2(self, handle: Any, flags: int) -> int:  # noqa: N802
+        self.set.append((handle.value, flags))
+        return 0
+
+
+def test_the_context_is_made_as_ffmpeg_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver()
+    monkeypatch.setattr(cuda.ctypes, "CDLL", lambda _: driver)
+    share_primary_context(1)
+    assert driver.set == [(7, 4)]
+
+
+def test_without_a_driver_there_is_no_context_to_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> Any:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr(cuda.ctypes, "CDLL", missing)
+    share_primary_context(0)
 
 
 def test_the_decoder_is_asked_to_leave_pictures_on_the_gpu(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import av
 from av.codec.context import Flags
 from av.codec.hwaccel import HWAccel
 
+from streams.cuda import share_primary_context
 from streams.errors import SinkError, UnsupportedStreamError
 from streams.frame import PixelFormat
 from streams.sinks.hdr import Hdr
@@ -324,14 +325,15 @@ def _put(settings: dict[str, str], encoder: Encoder, *, key: str | None, what: s
 def _context(library: str, *, width: int, height: int, pix_fmt: str, rate: Fraction, gpu: int | None = None) -> Any:
     # SVT-AV1 prints its banner on the terminal unless the environment forbids it.
     os.environ.setdefault("SVT_LOG", "1")
-    place = None if gpu is None else HWAccel("cuda", device=str(gpu), options={"primary_ctx": "1"})
-    try:
-        context: Any = av.CodecContext.create(library, "w", hwaccel=place)
-    except (NotImplementedError, RuntimeError) as error:
-        raise ValueError(str(error)) from error
+    context: Any = av.CodecContext.create(library, "w", hwaccel=None if gpu is None else _place(gpu))
     context.width, context.height, context.pix_fmt = width, height, pix_fmt
     context.framerate, context.time_base, context.bit_rate = rate, 1 / rate, 0
     return context
+
+
+def _place(gpu: int) -> HWAccel:
+    share_primary_context(gpu)
+    return HWAccel("cuda", device=str(gpu), options={"primary_ctx": "1"})
 
 
 @cache

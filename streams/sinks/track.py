@@ -88,7 +88,7 @@ class VideoTrack:
         self._maker = SurfaceMaker(self._format, width=width, height=height, pix_fmt=layout, gpu=gpu)
         try:
             self._context = self._opened(options, gpu=gpu)
-        except (SinkError, av.FFmpegError, OSError, ValueError) as error:
+        except (SinkError, av.FFmpegError, OSError, ValueError, NotImplementedError) as error:
             log.warning("larger pictures are copied to the host: no %s on GPU %d (%s)", self.encoder.name, gpu, error)
             return False
         log.info("larger pictures stay on GPU %d for %s", gpu, self.encoder.name)

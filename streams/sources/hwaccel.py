@@ -12,6 +12,7 @@ import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
 
+from streams.cuda import share_primary_context
 from streams.errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,9 @@ HardwareDecoding: TypeAlias = Literal["none", "auto", "cuda"]
 """``"cuda"`` warns where software has to do; ``"auto"`` does not."""
 
 _KIND = "cuda"
+_DEVICE = 0
+"""That on which FFmpeg decodes where it is not told another one."""
+_REFUSALS = (av.FFmpegError, OSError, ValueError, NotImplementedError, RuntimeError)
 
 
 def check(asked: str) -> HardwareDecoding:
@@ -45,11 +49,10 @@ def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContain
     level = logging.WARNING if asked == "cuda" else logging.INFO
     try:
         container = _open_on_gpu(url, **options)
-    except (av.FFmpegError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except _REFUSALS as error:
         # Even where a fallback is allowed FFmpeg refuses without the driver; and it may be the input, as will be seen.
         container = _open(url, **options)
-        reason = getattr(error, "strerror", None) or error
-        log.log(level, "no decoding on a GPU (%s); decoding in software", reason)
+        log.log(level, "no decoding on a GPU (%s); decoding in software", _words(error))
         return container
     streams = [stream for stream in container.streams.video if stream.codec_context is not None]
     if any(stream.codec_context.is_hwaccel for stream in streams):
@@ -62,8 +65,18 @@ def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContain
 def _open_on_gpu(url: str, **options: Any) -> InputContainer:
     if _KIND not in hwdevices_available():
         raise NotImplementedError("this FFmpeg is built without CUDA")
-    # What is owned by the hardware is in the primary context, unless PyAV is told otherwise.
-    return _open(url, hwaccel=HWAccel(_KIND, allow_software_fallback=True, is_hw_owned=True), **options)
+    share_primary_context(_DEVICE)
+    try:
+        # What is owned by the hardware is in the primary context, unless PyAV is told otherwise.
+        return _open(url, hwaccel=HWAccel(_KIND, allow_software_fallback=True, is_hw_owned=True), **options)
+    except _REFUSALS as error:
+        container = _open(url, hwaccel=HWAccel(_KIND, allow_software_fallback=True), **options)
+        log.info("pictures are copied to the host: FFmpeg is not let into the context of the GPU (%s)", _words(error))
+        return container
+
+
+def _words(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _open(url: str, **options: Any) -> InputContainer:
