@@ -331,7 +331,10 @@ def test_who_wraps_the_enhancer_sees_every_frame() -> None:
 
     source = open_source("synthetic:64x36?rate=50&frames=9", realtime=True)
     LiveSession(source, lambda feed: sink, options=CHEAP, wrap=Watching).run()
-    assert seen == [frame.pts for frame in frames_of(sink)]
+    # What a busy machine is too slow to write is dropped, and was seen before.
+    written = [frame.pts for frame in frames_of(sink)]
+    assert written
+    assert written == [pts for pts in seen if pts in written]
 
 
 def test_the_baseline_is_bicubic_in_the_same_box() -> None:

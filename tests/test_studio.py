@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from stubs import wait_for
 
 from streams.errors import SinkError, SourceError
 from streams.sinks import BufferedSink
+from streams.sources import PushedSource
 from vsr.app.live import LiveOptions
 from vsr.app.page import bounds
 from vsr.app.page.studio import PageError, Studio
@@ -49,6 +51,18 @@ def open_studio(tmp_path: Path) -> Iterator[Callable[..., Studio]]:
 
 def is_in(studio: Studio, phase: str) -> Callable[[], bool]:
     return lambda: studio.state()["phase"] == phase
+
+
+def push_until(source: PushedSource, condition: Callable[[], bool], **about: Any) -> None:
+    """Be a camera, as fast as a camera is: without a pause pictures would take all the time of the one that waits."""
+    picture = jpeg(**about)
+
+    def pushed() -> bool:
+        source.push(picture)
+        time.sleep(0.02)
+        return condition()
+
+    wait_for(pushed)
 
 
 def shows(studio: Studio, key: str = "named:0", **more: Any) -> None:
@@ -337,13 +351,11 @@ def test_the_parts_of_a_recording_are_told_in_their_order(open_studio: Callable[
     studio.start("browser", **CHEAP)
     wait_for(is_in(studio, "waiting"))
     source = studio.push_camera()
-    while studio.state()["phase"] != "running":
-        source.push(jpeg())
+    push_until(source, is_in(studio, "running"))
     name = str(studio.record(True))
     for mode in ("RGB", "L"):
         number = studio.stage.newest.number
-        while studio.stage.newest.number < number + 10:
-            source.push(jpeg(mode=mode))
+        push_until(source, lambda number=number: studio.stage.newest.number >= number + 10, mode=mode)
     studio.record(False)
     names = [each["name"] for each in studio.state()["recordings"]]
     assert names == [name, name.replace(".mp4", "-0002.mp4")]
@@ -404,9 +416,8 @@ def test_pictures_that_become_too_large_end_the_run(
     studio.start("browser", **CHEAP)
     wait_for(is_in(studio, "waiting"))
     source = studio.push_camera()
-    while studio.state()["phase"] != "running":
-        source.push(jpeg())
-    wait_for(lambda: not source.push(jpeg(width=128, height=96)))
+    push_until(source, is_in(studio, "running"))
+    push_until(source, lambda: source.over, width=128, height=96)
     wait_for(is_in(studio, "failed"))
     assert "pictures of 128×96 would become 256×192" in studio.state()["message"]
 
