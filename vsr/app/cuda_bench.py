@@ -162,6 +162,14 @@ def noisy(rows: int, columns: int, *, seed: int) -> npt.NDArray[np.uint8]:
     return (slope + noise).astype(np.uint8)
 
 
+def difference(found: Sequence[Any], wanted: Sequence[Any]) -> int:
+    """The largest between planes of two pictures, or of two lists of planes."""
+    return max(
+        int(np.abs(plane.astype(np.int32) - other.astype(np.int32)).max())
+        for plane, other in zip(found, wanted, strict=True)
+    )
+
+
 def rounded(values: dict[str, Any], digits: int = 4) -> dict[str, Any]:
     """Figures with as many digits as mean something."""
     return {key: float(f"{value:.{digits}g}") if isinstance(value, float) else value for key, value in values.items()}

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from vsr.app.cuda_bench import LAYOUT, Bench, Skipped, noisy, rounded
+from vsr.app.cuda_bench import LAYOUT, Bench, Skipped, difference, noisy, rounded
 from vsr.app.cuda_trace import traced
 from vsr.backends.base import Numbers, Planes
 from vsr.backends.cuda import CudaRunner, Kernels, Means
@@ -120,7 +120,7 @@ def fused(bench: Bench) -> Found:
             bench.backend(precision, means=means).runner(net, Numbers()).submit([plane]).result()
             for precision, means in (("fp16", "fused"), ("fp32", "plain"))
         )
-        yield {"network": name, "max_difference": _difference(found, wanted)}
+        yield {"network": name, "max_difference": difference(found, wanted)}
         for batch in (1, _BATCH, 16):
             if bench.in_time and not (bench.rehearse and batch > 1):
                 yield _arithmetic(
@@ -218,7 +218,7 @@ def out_of_memory(bench: Bench) -> Found:
             found = runner.submit(planes).result()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    yield {"frames": len(found), "max_difference": _difference(found, wanted), "warnings": heard.messages}
+    yield {"frames": len(found), "max_difference": difference(found, wanted), "warnings": heard.messages}
 
 
 def two_at_once(bench: Bench) -> Found:
@@ -380,17 +380,10 @@ def _compared(up: Upscaler, pictures: list[Planes], wanted: list[Planes]) -> dic
     for batch in [pictures] * (2 * SLOTS) + [[picture] for picture in pictures]:
         at = 0 if len(batch) > 1 else next(n for n, picture in enumerate(pictures) if picture is batch[0])
         for found, other in zip(up.submit(batch, layout=LAYOUT).result(), wanted[at:], strict=False):
-            worst = max(worst, _difference(list(found), list(other)))
+            worst = max(worst, difference(list(found), list(other)))
             unequal += sum(int((plane != same).sum()) for plane, same in zip(found, other, strict=True))
             total += sum(plane.size for plane in found)
     return rounded({"max_difference": worst, "share_unequal": unequal / total})
-
-
-def _difference(found: list[Any], wanted: list[Any]) -> int:
-    return max(
-        int(np.abs(plane.astype(np.int32) - other.astype(np.int32)).max())
-        for plane, other in zip(found, wanted, strict=True)
-    )
 
 
 def _reset_memory() -> None:
