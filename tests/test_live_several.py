@@ -296,7 +296,7 @@ def test_prometheus_tells_them_apart(run: Stream) -> None:
     assert text.count("# TYPE vsr_frames_read_total") == 1
 
 
-@pytest.mark.parametrize(("height", "latency"), [(359, False), (360, True)])
+@pytest.mark.parametrize(("height", "latency"), [(539, False), (540, True)])
 def test_frames_too_small_to_share_are_not_split(height: int, latency: bool) -> None:
     source = SyntheticSource(width=64, height=height, frames=1)
     assert options_in_turns(OPTIONS, Turns(2, cores=2), source) == replace(OPTIONS, latency=latency)

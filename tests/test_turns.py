@@ -83,8 +83,8 @@ def test_who_waited_longest_is_next() -> None:
 def test_as_many_small_ones_at_once_as_there_are_cores() -> None:
     turns, order = Turns(4, cores=3), list[str]()
     with ExitStack() as first:
-        # Of 360 rows half are worth a core each; what is tiny wants one as well.
-        first.enter_context(turns.turn(rows=360))
+        # Of 540 rows each half is worth a core; what is tiny wants one as well.
+        first.enter_context(turns.turn(rows=540))
         first.enter_context(turns.turn(rows=1))
         with queued(turns, [("a", 180), ("b", 180)], order):
             assert order == []
@@ -164,11 +164,11 @@ def test_cores_that_are_free_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(vsr.app.turns, "monotonic", lambda: now)
     turns = Turns(3, cores=4)
-    with turns.turn(1, rows=360), turns.turn(2, rows=180), turns.turn(3, rows=180):
+    with turns.turn(1, rows=540), turns.turn(2, rows=180), turns.turn(3, rows=180):
         now += 2
     assert turns.share_left(2) == turns.share_left(3) == 1, "the others had three, and it makes use of one"
     assert turns.share_left(1) == 1
-    with turns.turn(1, rows=720):
+    with turns.turn(1, rows=1080):
         now += 1
     # Of the last two seconds the others had a core each in the first.
     assert turns.share_left(1) == 0.75

@@ -20,7 +20,7 @@ from streams.frame import Frame
 
 _WINDOW_SECONDS = 2.0
 # Of a frame, for each core that is kept for it. With fewer to a core a frame costs more, and is little sooner done.
-_ROWS_A_CORE = 180
+_ROWS_A_CORE = 270
 
 
 class Turns:
