@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import queue
@@ -18,6 +19,8 @@ from typing import NamedTuple
 
 LONG = 60.0
 """Seconds; more than anything here takes on any machine."""
+
+_NUMBERS = itertools.cycle(range(100))
 
 _RECEIVE = """
 import json, sys, av
@@ -156,10 +159,12 @@ def _split_request(text: bytes) -> tuple[str, bytes] | None:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """For who listens later and cannot say where: below the ports that systems give out, in a part of this process."""
+    while True:
+        port = 10_000 + os.getpid() % 200 * 100 + next(_NUMBERS)
+        with socket.socket(socket.AF_INET, kind) as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def pushers(parent: int | None = None) -> list[int]:
