@@ -42,11 +42,14 @@ _READ = """bits => {
   window.measured = [];
   player.draw = (...all) => {
     draw(...all);
-    const { width } = player.after, context = player.after.getContext("2d");
-    const row = context.getImageData(0, Math.round(8 * width / 640), width, 1).data;
+    const { width } = player.after, line = Math.round(8 * width / 640);
+    const rows = [player.before, player.after].map((one) => one.getContext("2d").getImageData(0, line, width, 1).data);
     let stamp = 0;
     for (let bit = 0; bit < bits; bit += 1) {
-      stamp = stamp * 2 + (row[4 * Math.floor((bit + 0.5) * width / bits)] > 127 ? 1 : 0);
+      const share = (bit + 0.5) / bits;
+      // As it is seen: what the divider hides may be older.
+      const row = rows[player.wipe.shown && 100 * share < player.wipe.percent ? 0 : 1];
+      stamp = stamp * 2 + (row[4 * Math.floor(share * width)] > 127 ? 1 : 0);
     }
     const now = Date.now();
     window.measured.push([now, (now % 2 ** bits) - stamp, width]);
@@ -106,11 +109,13 @@ def _stamped(luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return picture
 
 
-def measure(page: Page, *, seconds: float, compare: bool) -> dict[str, Any]:
+def measure(page: Page, *, seconds: float, compare: bool, whole: bool) -> dict[str, Any]:
     """What the canvas has shown within some seconds."""
     page.wait_for_function("!document.querySelector('.vsr-picture').classList.contains('vsr-blank')")
     if not compare:
         page.locator("[data-tool=compare]").click()
+    if whole:
+        page.evaluate("{ const { wipe } = window.vsr.players()[0]; wipe.rest = () => {}; wipe.move(); }")
     page.wait_for_timeout(_WARM_UP_SECONDS * 1000)
     page.evaluate(_READ, BITS)
     cpu = time.process_time()
@@ -137,6 +142,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="how long to measure")
     parser.add_argument("--rate", type=int, default=30, help="pictures per second of the source")
     parser.add_argument("--compare", action="store_true", help="with the bicubic picture beside")
+    parser.add_argument("--whole", action="store_true", help="both whole, as while the divider moves")
     wanted = parser.parse_args()
     chromium = find_chromium()
     if chromium is None:
@@ -151,13 +157,16 @@ def main() -> None:
             page.goto(server.url)
             page.wait_for_selector(".vsr-player[data-link=open]")
             studio.start("named:0", model=wanted.model, scale=SCALE)
-            result = measure(page, seconds=wanted.seconds, compare=wanted.compare)
+            result = measure(page, seconds=wanted.seconds, compare=wanted.compare, whole=wanted.whole)
             figures = studio.state()["figures"]
             browser.close()
             studio.close()
     way = {"input": [WIDTH, HEIGHT], "output": [WIDTH * SCALE, HEIGHT * SCALE], "rate": wanted.rate}
     load = {"output_fps": figures["output_fps"], "load": round(os.getloadavg()[0], 1), "cores": os.cpu_count()}
-    sys.stdout.write(json.dumps({"model": wanted.model, "compare": wanted.compare, **way, **result, **load}) + "\n")
+    sys.stdout.write(
+        json.dumps({"model": wanted.model, "compare": wanted.compare, "whole": wanted.whole, **way, **result, **load})
+        + "\n"
+    )
 
 
 if __name__ == "__main__":
