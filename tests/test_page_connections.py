@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import pytest
 from page_stubs import StubStudio, pair_of
 from stubs import LONG_SECONDS, wait_for
@@ -163,10 +164,12 @@ def websocket(knock: Callable[..., socket.socket], **options: Any) -> socket.soc
 
 
 def watched(studio: StubStudio) -> Callable[[], bool]:
-    """Publishes pictures for as long as somebody looks, and says when nobody does any more."""
+    """Publishes large pictures for as long as somebody looks, and says when nobody does any more."""
+    noise = pair_of(20, width=1280, height=720)
+    noise.large.planes[0][:] = np.random.default_rng(0).integers(0, 255, (720, 1280), np.uint8)
 
     def nobody() -> bool:
-        studio.stage.publish(pair_of(20))
+        studio.stage.publish(noise)
         return studio.stage.viewers == 0
 
     return nobody
@@ -177,8 +180,7 @@ def test_who_never_reads_is_dropped(
     knock: Callable[..., socket.socket], studio: StubStudio, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(connections, "READ_SECONDS", SHORT_SECONDS)
-    # The one writes state for ever, of whatever size it is; the other pictures.
-    monkeypatch.setattr(StubStudio, "state", lambda self: {"phase": "x" * (8 << 20)})
+    monkeypatch.setattr(StubStudio, "state", lambda self: {"phase": "x" * (1 << 20)})
     if way == "websocket":
         one = websocket(knock, buffer=4096)
     else:
