@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -36,6 +36,18 @@ def no_thread_is_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) <= before
+
+
+def once_written(sink: StubSink, act: Callable[[], None]) -> threading.Thread:
+    """Do something from another thread as soon as there is something in the sink."""
+
+    def work() -> None:
+        wait_for(lambda: bool(sink.items))
+        act()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
 
 
 # ---------------------------------------------------------------------------------------------------- what comes out
@@ -271,8 +283,7 @@ def test_stop_while_every_stage_waits() -> None:
 
     sink = Watched()
     pipeline = Pipeline(Silent(()), StubEnhancer(), sink)
-    stopper = threading.Timer(0.1, pipeline.stop)
-    stopper.start()
+    stopper = once_written(sink, pipeline.stop)
     with pytest.raises(Cancelled):
         pipeline.run()
     stopper.join()
@@ -452,8 +463,7 @@ def test_finish_while_the_source_is_silent() -> None:
 
     sink = StubSink()
     pipeline = Pipeline(Silent(), StubEnhancer(), sink, overflow="drop_oldest")
-    stopper = threading.Timer(0.1, pipeline.finish)
-    stopper.start()
+    stopper = once_written(sink, pipeline.finish)
     assert pipeline.run().frames_out == 1
     stopper.join()
     assert (names(sink.items), sink.calls) == ([0], ["close"])
