@@ -67,7 +67,8 @@ def push_until(source: PushedSource, condition: Callable[[], bool], **about: Any
 
 def shows(studio: Studio, key: str = "named:0", **more: Any) -> None:
     studio.start(key, **{**CHEAP, **more})
-    wait_for(is_in(studio, "running"))
+    wait_for(lambda: studio.state()["phase"] in ("running", "failed"))
+    assert studio.state()["phase"] == "running", studio.state()["message"]
 
 
 def fails(studio: Studio, key: str, **more: Any) -> str:
