@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, ConsoleMessage, Request
 
 _WAIT_MS = 20_000
-# Said by Gradio at every upload and download.
-_USUAL = ("Method not implemented",)
+# Said by Gradio at every upload and download, and where its page is left while it waits for an answer.
+_USUAL = ("Method not implemented", "BodyStreamBuffer was aborted", "Connection errored out")
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _LOCAL = frozenset({"data", "blob", "about"})
 
@@ -46,7 +46,7 @@ class Viewer:
         self.complaints: list[str] = []
         self.foreign: list[str] = []
         self.page.on("console", self._on_console)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("pageerror", lambda error: self._on_complaint(str(error)))
         context.on("request", self._on_request)
         self.page.goto(address + path)
         self.page.wait_for_selector(".vsr-player[data-link=open]")
@@ -132,8 +132,12 @@ class Viewer:
         self._context.close()
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not message.text.startswith(_USUAL):
-            self.complaints.append(message.text)
+        if message.type in {"error", "warning"}:
+            self._on_complaint(message.text)
+
+    def _on_complaint(self, words: str) -> None:
+        if not any(usual in words for usual in _USUAL):
+            self.complaints.append(words)
 
     def _on_request(self, request: Request) -> None:
         address = urlsplit(request.url)

@@ -157,7 +157,7 @@ class BoundedHttp(_Read, H11Protocol):
     def _give_up(self) -> None:
         """End it; browsers open connections in advance, and need no answer on those that they do not use."""
         if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
-            self._drop()
+            self.transport.close()
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request came too slowly; try again")
 
