@@ -29,15 +29,11 @@ static int any(int below) {
     return (int)((state >> 8) % (uint32_t)below);
 }
 
-static size_t weights_of(int layer, int count, int scale) {
-    return 4 * (size_t)(layer == 0 ? 3 * CHANNELS : layer == count - 1 ? 36 * scale * scale : QUADS);
-}
-
 static uint32_t seen = 2166136261u;
 
 /* All kinds of instructions give the same; what they give is remembered, to be held against other processors'. */
-static int chain(const Layer *layers, int count, int scale, const Plane *plane, size_t out_bytes) {
-    const float step = any(2) ? 1.0f : 0.5f;
+static int chain(const Layer *layers, int count, int scale, int tanh, const Plane *plane, size_t out_bytes) {
+    const float step = (tanh ? 16 : 1) * (any(2) ? 1.0f : 0.5f);
     uint8_t *first = malloc(out_bytes);
     int code = OK;
     for (int i = 0; !code && vsr_kind(i); i++) {
@@ -52,7 +48,8 @@ static int chain(const Layer *layers, int count, int scale, const Plane *plane, 
 }
 
 static int once(void) {
-    const int count = 2 + any(6), scale = 2 + any(3), rows = 1 + any(40), columns = 1 + any(any(10) ? 80 : 700);
+    const int tanh = !any(4), count = tanh ? 3 : 2 + any(6), scale = 2 + any(3);
+    const int rows = 1 + any(40), columns = 1 + any(any(10) ? 80 : 700);
     const int wide = any(2), size = wide ? 2 : 1, taps = 1 + 2 * any(4);
     const size_t in_stride = (size_t)(columns + any(9)) * size, out_stride = (size_t)columns * scale * size;
     const size_t in_bytes = in_stride * (rows - 1) + (size_t)columns * size;
@@ -63,20 +60,24 @@ static int once(void) {
 
     Layer layers[MOST_LAYERS];
     int8_t *weights[MOST_LAYERS];
-    float numbers[CHANNELS], kernel[9 * 7];
-    int32_t starts[MOST_LAYERS][CHANNELS] = {0};
-    for (int i = 0; i < CHANNELS; i++) numbers[i] = 0.001f * any(100);
+    float numbers[MOST_OUTPUTS], kernel[9 * 7];
+    int32_t totals[MOST_LAYERS][MOST_OUTPUTS] = {0};
+    for (int i = 0; i < MOST_OUTPUTS; i++) numbers[i] = (tanh ? 1e-8f : 0.001f) * any(100);
     for (int i = 0; i < 9 * 7; i++) kernel[i] = 0.1f * any(10) - 0.2f;
     for (int i = 0; i < count; i++) {
-        weights[i] = malloc(weights_of(i, count, scale));
-        const int outputs = i == count - 1 ? scale * scale : CHANNELS;
-        for (size_t k = 0; k < weights_of(i, count, scale); k++) {
-            weights[i][k] = any(256);
-            starts[i][k / 4 % outputs] += 128 * weights[i][k];
+        const Form form = tanh ? (Form[]){TANH_FIRST, TANH_HIDDEN, PLAIN}[i]
+                               : (i == 0 ? RELU_FIRST : i == count - 1 ? RESIDUAL : RELU_HIDDEN);
+        const int outputs = outputs_of(form, scale);
+        const size_t bytes = 4 * weights_of(form, scale);
+        weights[i] = malloc(bytes);
+        for (size_t k = 0; k < bytes; k++) {
+            /* Of 16 bit small ones, for their sums must not overflow: the upper byte is the sign of the lower. */
+            weights[i][k] = windows[form].pairs && k % 2 ? weights[i][k - 1] >> 7 : any(256) - 128;
+            if (!windows[form].pairs) totals[i][k / 4 % outputs] += weights[i][k];
         }
-        layers[i] = (Layer){weights[i], numbers, numbers, starts[i]};
+        layers[i] = (Layer){form, weights[i], numbers, numbers, totals[i]};
     }
-    int code = chain(layers, count, scale, &plane, out_stride * rows * scale);
+    int code = chain(layers, count, scale, tanh, &plane, out_stride * rows * scale);
     if (!code) code = vsr_interpolate(kernel, kernel, taps, scale, &plane);
     for (int i = 0; i < count; i++) free(weights[i]);
     munmap(in.base, in.mapped);

@@ -82,6 +82,21 @@ def test_choice_with_c_code(machine: pytest.MonkeyPatch, has_chain: bool) -> Non
         choose("native")
 
 
+def test_choice_of_16_bit_integers(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(backends, "load", lambda: SimpleNamespace(kinds=("AVX2",)))
+    choice = choose(has_int16=True)
+    assert (choice.device, choice.precision) == ("native", "int16")
+    assert choose("cpu", "int16", has_int16=True).device == "native"
+    assert choose(has_int16=True, precision="fp32").device == "openvino"
+    with pytest.raises(DeviceError, match=r"int16 on openvino, .* allow fp32"):
+        choose("openvino", "int16", has_int16=True)
+    with pytest.raises(DeviceError, match=r"int16 on openvino, .* allow fp32"):
+        choose(precision="int16")
+    machine.setattr(backends, "openvino_capabilities", lambda: frozenset({"FP32", "BF16"}))
+    assert (choose(has_int16=True).device, choose(has_int16=True).precision) == ("openvino", "bf16")
+    assert choose(has_int16=True, precision="int16").device == choose("native", has_int16=True).device == "native"
+
+
 def test_choice_of_c_code_that_is_not_there(machine: pytest.MonkeyPatch) -> None:
     machine.setattr(backends, "state", lambda: "it was not compiled")
     with pytest.raises(DeviceError, match="no C code here: it was not compiled"):
@@ -130,7 +145,7 @@ def test_choice_without_openvino(machine: pytest.MonkeyPatch) -> None:
         ("", "auto", "''"),
         ("cuda", "auto", "cuda, CUDA devices here: none; try --device auto"),
         ("cuda:x", "auto", "cuda:x"),
-        ("auto", "half", "'half', allowed are auto, fp32, fp16, bf16, int8"),
+        ("auto", "half", "'half', allowed are auto, fp32, fp16, bf16, int16, int8"),
         ("cpu", "fp16", "fp16 on openvino, this machine and network allow fp32"),
         ("cpu", "bf16", "bf16 on openvino"),
         ("cpu", "int8", "int8 on openvino"),

@@ -19,6 +19,7 @@ from vsr.backends.base import Numbers
 from vsr.backends.native import NativeBackend, is_chain
 from vsr.models import build_network
 from vsr.models.ecbsr import ECBSR, ECBSRConfig
+from vsr.models.espcn import ESPCN, ESPCNConfig
 from vsr.models.interpolation import Interpolation
 from vsr.models.quantized import quantize
 from vsr.native import Library, find, load
@@ -95,6 +96,34 @@ def test_the_chain_is_the_network(chain_library: Library, scale: int, numbers: N
         assert off.mean() < 0.06 * step
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("numbers", NUMBERS, ids=str)
+def test_espcn_in_16_bit_is_espcn(chain_library: Library, scale: int, numbers: Numbers) -> None:
+    network = load_network("espcn", scale=scale)
+    runner = backend(chain_library).runner(network, numbers)
+    for rows, columns in SIZES:
+        plane = luma(rows, columns, numbers)
+        (result,) = runner.submit([plane]).result()
+        assert result.dtype == numbers.dtype
+        off = np.abs(result.astype(int) - by_torch(network, plane, numbers).astype(int))
+        step = 1 << (numbers.bit_depth - 8)
+        assert off.max() <= 1.5 * step
+        assert off.mean() < 0.2 * step
+
+
+def test_espcn_of_any_weights_overflows_nowhere(chain_library: Library) -> None:
+    torch.manual_seed(0)
+    network = build_network("espcn", scale=2)
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.copy_(torch.where(layer.weight > 0, 1.0, 0.9))
+                layer.weight[0] = 0
+    plane = np.full((20, 50), 255, np.uint8)
+    runner = backend(chain_library).runner(network, Numbers())
+    assert np.array_equal(runner.submit([plane]).result()[0], by_torch(network, plane, Numbers()))
+
+
 def test_the_chain_sees_the_end_of_the_picture_and_no_memory_behind_it(chain_library: Library) -> None:
     runner = backend(chain_library).runner(load_network("ecbsr", scale=2, precision="int8"), Numbers())
     plane = luma(40, 61, Numbers())
@@ -107,8 +136,11 @@ def test_the_chain_sees_the_end_of_the_picture_and_no_memory_behind_it(chain_lib
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("numbers", NUMBERS, ids=str)
-def test_all_processors_give_the_same(chain_library: Library, scale: int, numbers: Numbers) -> None:
-    network = load_network("ecbsr", scale=scale, precision="int8")
+@pytest.mark.parametrize(("name", "precision"), [("ecbsr", "int8"), ("espcn", "fp32")])
+def test_all_processors_give_the_same(
+    chain_library: Library, name: str, precision: str, scale: int, numbers: Numbers
+) -> None:
+    network = load_network(name, scale=scale, precision=precision)
     planes = [luma(rows, columns, numbers) for rows, columns in [*SIZES, (40, 961)]]
     found = []
     for kind in chain_library.kinds:
@@ -120,10 +152,11 @@ def test_all_processors_give_the_same(chain_library: Library, scale: int, number
         assert all(np.array_equal(result, results[0]) for result in results)
 
 
-@pytest.mark.parametrize("name", ["ecbsr", "bicubic"])
+@pytest.mark.parametrize("name", ["ecbsr", "espcn", "bicubic"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_bands_leave_no_trace(chain_library: Library, name: str, threads: int) -> None:
-    network = Interpolation(3) if name == "bicubic" else load_network(name, scale=3, precision="int8")
+    precision = "int8" if name == "ecbsr" else "fp32"
+    network = Interpolation(3) if name == "bicubic" else load_network(name, scale=3, precision=precision)
     plane = luma(259, 77, Numbers())
     (whole,) = backend(chain_library, threads=1).runner(network, Numbers()).submit([plane]).result()
     (shared,) = (
@@ -182,9 +215,9 @@ def test_what_it_does_not_know_goes_to_the_other_backend(library: Library) -> No
             return "runner"
 
     native = NativeBackend(library, Other, precision="fp32")  # type: ignore[arg-type]
-    espcn = build_network("espcn", scale=2)
-    assert native.runner(espcn, Numbers()) == "runner"
-    assert asked == [(espcn, Numbers())]
+    wide = build_network("espcn-wide", scale=2)
+    assert native.runner(wide, Numbers()) == "runner"
+    assert asked == [(wide, Numbers())]
 
 
 def compiled(folder: Path, name: str, *sources: Path) -> None:
@@ -221,10 +254,14 @@ def test_a_library_of_another_version_is_passed_over(tmp_path: Path) -> None:
     assert library.name == own
 
 
-def test_only_networks_in_8_bit_are_chains() -> None:
+def test_which_networks_are_chains() -> None:
     assert is_chain(load_network("ecbsr", scale=2, precision="int8"))
     assert not is_chain(load_network("ecbsr", scale=2, precision="fp32"))
     assert not is_chain(Interpolation(2))
+    assert is_chain(build_network("espcn", scale=2))
+    assert not is_chain(quantize(build_network("espcn", scale=2)))
+    assert not is_chain(ESPCN(ESPCNConfig(widths=(32, 16))))
+    assert not is_chain(ESPCN(ESPCNConfig(channels=3)))
 
 
 def test_a_chain_of_a_scale_that_the_c_code_does_not_know_is_none() -> None:

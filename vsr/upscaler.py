@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vsr.backends import Choice, choose
 from vsr.backends.base import Plane, Planes
+from vsr.backends.native import has_int16
 from vsr.colour import rgb_to_ycbcr16, ycbcr16_to_rgb
 from vsr.errors import ConfigError, DeviceError, PixelError, WeightsError
 from vsr.layout import Layout
@@ -45,7 +46,7 @@ class Upscaler:
         model: a name that ``vsr.list_models()`` gives.
         scale: 2, 3 or 4.
         device: ``"auto"``, ``"cpu"``, ``"native"``, ``"openvino"``, ``"torch"``, ``"cuda"`` or ``"cuda:1"``.
-        precision: ``"auto"``, ``"fp32"``, ``"fp16"``, ``"bf16"`` or ``"int8"``.
+        precision: ``"auto"``, ``"fp32"``, ``"fp16"``, ``"bf16"``, ``"int16"`` or ``"int8"``.
         tile: largest side of what is worked on at once, in input samples, but never less than the network needs to see
             plus a little; None chooses by memory. No choice changes the result; but for the deepest networks
             (``rrdb``, ``esrgan``), of which it changes samples here and there by a step of 8 bit, since what they make
@@ -109,7 +110,8 @@ class Upscaler:
         has_int8 = _has_int8(model, scale) if network is None else bool(quantized_layers(network))
         trained = not isinstance(self.network, Interpolation)
         channels = self.network.channels
-        self.choice = choose(device, precision, has_int8=has_int8, trained=trained, channels=channels)
+        kinds = {"has_int8": has_int8, "has_int16": has_int16(self.network), "trained": trained}
+        self.choice = choose(device, precision, channels=channels, **kinds)
         if reuse == "auto" and (not trained or self.choice.device.startswith("cuda")):
             unchanged = None
         if network is None and self.choice.precision == "int8":

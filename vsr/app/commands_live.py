@@ -65,7 +65,9 @@ def live(
     device: Annotated[
         str, typer.Option(help="auto, cpu, native, openvino, torch, cuda or cuda:N.", rich_help_panel=_SIZE)
     ] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16 or int8.", rich_help_panel=_SIZE)] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, fp16, bf16, int16 or int8.", rich_help_panel=_SIZE)
+    ] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU cores; 0 for all.", rich_help_panel=_SIZE)] = 0,
     reuse: Annotated[
         str,

@@ -83,7 +83,9 @@ def preview(
     device: Annotated[
         str, typer.Option(help="auto, cpu, native, openvino, torch, cuda or cuda:N.", rich_help_panel=_RUN)
     ] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16 or int8.", rich_help_panel=_RUN)] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, fp16, bf16, int16 or int8.", rich_help_panel=_RUN)
+    ] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU cores; 0 for all.", rich_help_panel=_RUN)] = 0,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Whether the first source starts at once.")] = True,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser here.")] = False,
@@ -164,7 +166,7 @@ def _options(model: str, scale: int | None, **more: Any) -> LiveOptions:
     from vsr.backends import choose
 
     scales = select_network(model, scale=scale).scales
-    choose(more["device"], more["precision"], has_int8=True, trained=True)
+    choose(more["device"], more["precision"], has_int8=True, has_int16=True)
     return LiveOptions(model=model, scale=scale or default_scale(scales), **more)
 
 

@@ -21,7 +21,7 @@ def evaluate(
     scale: Annotated[int, typer.Option(help="2, 3 or 4.")] = 2,
     weights: Annotated[Path | None, typer.Option(help="A file of weights, in place of the shipped ones.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, native, openvino, torch, cuda, cuda:N.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16, int8.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16, int16, int8.")] = "fp32",
     everything: Annotated[
         bool, typer.Option("--all", help="All weights that are shipped, at every scale, with their speed, as a page.")
     ] = False,

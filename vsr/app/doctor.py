@@ -16,7 +16,8 @@ from vsr import native
 from vsr._version import __version__
 from vsr.backends import choose, openvino_capabilities
 from vsr.backends.base import usable_cores
-from vsr.models import MODELS
+from vsr.backends.native import has_int16
+from vsr.models import MODELS, build_network
 from vsr.weights import index
 
 # Instructions that decide how fast a network runs on a CPU, as Linux names them.
@@ -43,7 +44,11 @@ def examine() -> dict[str, Any]:
 
 def _choice(model: str) -> dict[str, str]:
     has_int8 = any(info.model == model and info.precision == "int8" for info in index())
-    choice = choose(has_int8=has_int8, trained=MODELS[model].trained)
+    spec = MODELS[model]
+    # Without memory for its weights.
+    with torch.device("meta"):
+        network = build_network(model, scale=spec.scales[0])
+    choice = choose(has_int8=has_int8, has_int16=has_int16(network), trained=spec.trained, channels=network.channels)
     return {"device": choice.device, "precision": choice.precision, "reason": choice.reason}
 
 

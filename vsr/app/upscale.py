@@ -110,7 +110,9 @@ def upscale(
             help="auto, cpu, native, openvino, torch, cuda, cuda:N, cuda:N,M or cuda:all.", rich_help_panel=_NETWORK
         ),
     ] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16 or int8.", rich_help_panel=_NETWORK)] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, fp16, bf16, int16 or int8.", rich_help_panel=_NETWORK)
+    ] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU cores; 0 for all.", rich_help_panel=_NETWORK)] = 0,
     tile: Annotated[
         int | None,

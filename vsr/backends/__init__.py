@@ -16,7 +16,7 @@ from vsr.native import load, state
 DEVICES = ("auto", "cpu", "native", "openvino", "torch", "cuda", "cuda:N", "cuda:N,M", "cuda:all")
 _SHARE = 32
 """A layer may take this part of a GPU's memory: several layers are there at a time, of several pictures."""
-PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int16", "int8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,13 @@ class Choice:
 
 
 def choose(
-    device: str = "auto", precision: str = "auto", *, has_int8: bool = False, trained: bool = True, channels: int = 1
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    has_int8: bool = False,
+    has_int16: bool = False,
+    trained: bool = True,
+    channels: int = 1,
 ) -> Choice:
     """Settle ``"auto"`` for this machine.
 
@@ -39,6 +45,7 @@ def choose(
             several at once.
         precision: one of :data:`PRECISIONS`.
         has_int8: whether 8-bit weights of the network exist.
+        has_int16: whether the C code does the network in 16-bit integers (:func:`vsr.backends.native.has_int16`).
         trained: whether the network has weights at all; interpolation has not, and is done in fp32 alone.
         channels: of the network.
 
@@ -48,8 +55,8 @@ def choose(
     if precision not in PRECISIONS:
         raise DeviceError(f"got precision {precision!r}, allowed are {', '.join(PRECISIONS)}")
     place, why = _place(device)
-    in_c = _native_precisions(has_int8=has_int8, trained=trained, channels=channels)
-    if device in ("auto", "cpu") and place in ("openvino", "cpu") and in_c and precision in ("auto", *in_c):
+    in_c = _native_precisions(has_int8=has_int8, has_int16=has_int16, trained=trained, channels=channels)
+    if device in ("auto", "cpu") and place in ("openvino", "cpu") and precision in _meaning_c(in_c):
         place, why = (
             "native",
             f"CPU ({'no CUDA device' if device == 'auto' else 'as asked'}), where C code is the fastest",
@@ -79,6 +86,7 @@ def choose(
 
 _PRECISION_REASONS = {
     "int8": "8-bit weights are shipped, trained with the rounding in the loop",
+    "int16": "16-bit integers, as good as fp32",
     "bf16": "this processor multiplies bf16",
     "fp16": "half precision, the luma around the network stays fp32",
     "fp32": "nothing faster keeps the quality",
@@ -126,14 +134,23 @@ def for_chroma(choice: Choice) -> Choice:
     return replace(choice, precision="fp32") if choice.precision in ("bf16", "fp16") else choice
 
 
-def _native_precisions(*, has_int8: bool, trained: bool, channels: int) -> tuple[str, ...]:
+def _native_precisions(*, has_int8: bool, has_int16: bool, trained: bool, channels: int) -> tuple[str, ...]:
     """What the C code does for a network; nothing where it does not know it, or is not there."""
     library = load()
     if library is None or channels != 1:
         return ()
     if not trained:
         return ("fp32",)
-    return ("int8",) if has_int8 and library.kinds else ()
+    return (("int8",) * has_int8 + ("int16",) * has_int16) if library.kinds else ()
+
+
+def _meaning_c(precisions: tuple[str, ...]) -> tuple[str, ...]:
+    """The words for a precision by which the C code is meant."""
+    if not precisions:
+        return ()
+    # Where a processor multiplies bf16, OpenVINO is about as fast.
+    as_fast = precisions == ("int16",) and "BF16" in openvino_capabilities()
+    return precisions if as_fast else ("auto", *precisions)
 
 
 def layer_bytes(choice: Choice) -> int:

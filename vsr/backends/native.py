@@ -1,4 +1,4 @@
-"""The default network in 8-bit integers, and interpolation, by this project's own arithmetic in C.
+"""The default network in 8-bit integers, ESPCN in 16, and interpolation, by this project's own arithmetic in C.
 
 A general runtime goes through a picture layer by layer, and hands every layer's output to memory and back; here a row
 goes through all layers while it is in the cache of one core. Nothing is compiled for a shape, so the first frame is as
@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,10 @@ from torch import nn
 from vsr.backends.base import Backend, Job, Numbers, Plane, Program, Runner, usable_cores
 from vsr.models.base import Network
 from vsr.models.ecbsr import ECBSR
+from vsr.models.espcn import ESPCN
 from vsr.models.interpolation import Interpolation
 from vsr.models.quantized import QuantConv2d
-from vsr.native import Layer, Library
+from vsr.native import Form, Layer, Library
 from vsr.spans import span
 
 # Fewer rows than this are not worth a thread of their own: the layers' margins at its ends are computed twice.
@@ -32,7 +33,10 @@ _LEAST_ROWS = 48
 _CHANNELS = 16
 _MOST_LAYERS = 16
 _SCALES = (2, 3, 4)
+# The largest inputs: of the picture in 8 bit, of the picture in 16, and what is behind tanh.
+_PEAK_8, _PEAK_16, _PEAK_TANH = 255, 255 * 64, 4095
 
+Array: TypeAlias = npt.NDArray[np.float64]
 Work = Callable[[Plane, Plane, tuple[int, int]], None]
 """Make the larger plane's part that belongs to some rows of the smaller one."""
 
@@ -43,7 +47,7 @@ class NativeBackend:
     Args:
         library: of :func:`vsr.native.load`.
         other: opens the other backend, when it is needed.
-        precision: ``"int8"`` for networks of 8-bit convolutions; interpolation is exact in any.
+        precision: ``"int8"`` for networks of 8-bit convolutions, ``"int16"`` for ESPCN; interpolation is exact in any.
         threads: cores to use; 0 for all that this process may use.
         latency: all cores on one frame after the other, in place of one frame per core.
     """
@@ -88,18 +92,32 @@ if hasattr(os, "register_at_fork"):
 
 
 def is_chain(network: nn.Module) -> bool:
-    """Whether the C code knows a network: ECBSR in 8 bit, sixteen channels wide."""
-    if not isinstance(network, ECBSR) or network.scale not in _SCALES:
-        return False
-    if not 2 <= len(_convolutions(network)) <= _MOST_LAYERS:
-        return False
-    kinds = (QuantConv2d, nn.ReLU)
-    alternate = all(isinstance(layer, kinds[index % 2]) for index, layer in enumerate(network.body))
-    return alternate and all(layer.out_channels == _CHANNELS for layer in _convolutions(network)[:-1])
+    """Whether the C code knows a network: ECBSR in 8 bit, sixteen channels wide, and ESPCN."""
+    return bool(_forms(network))
 
 
-def _convolutions(network: ECBSR) -> list[QuantConv2d]:
-    return [layer for layer in network.body if isinstance(layer, QuantConv2d)]
+def has_int16(network: nn.Module) -> bool:
+    """Whether it does a network in 16-bit integers, which it makes of any weights itself."""
+    return isinstance(network, ESPCN) and is_chain(network)
+
+
+def _forms(network: nn.Module) -> list[Form]:
+    """What each convolution is to the C code; nothing where it does not know the network."""
+    if not isinstance(network, (ECBSR, ESPCN)) or network.scale not in _SCALES or network.channels != 1:
+        return []
+    convolution, between = (QuantConv2d, nn.ReLU) if isinstance(network, ECBSR) else (nn.Conv2d, nn.Tanh)
+    if not all(type(layer) is (convolution, between)[index % 2] for index, layer in enumerate(network.body)):
+        return []
+    widths = [layer.out_channels for layer in _convolutions(network)[:-1]]
+    if isinstance(network, ESPCN):
+        return [Form.TANH_FIRST, Form.TANH_HIDDEN, Form.PLAIN] if widths == [64, 32] else []
+    if not 1 <= len(widths) < _MOST_LAYERS or set(widths) != {_CHANNELS}:
+        return []
+    return [Form.RELU_FIRST, *[Form.RELU_HIDDEN] * (len(widths) - 1), Form.RESIDUAL]
+
+
+def _convolutions(network: ECBSR | ESPCN) -> list[nn.Conv2d]:
+    return [layer for layer in network.body if isinstance(layer, nn.Conv2d)]
 
 
 class _NativeRunner:
@@ -152,12 +170,16 @@ def _interpolation(library: Library, network: Interpolation, numbers: Numbers) -
 
 
 def _chain(library: Library, network: Network, numbers: Numbers) -> Work:
-    assert isinstance(network, ECBSR)
-    packed = [_packed(layer, into) for layer, into in _steps(network, numbers)]
-    layers = (Layer * len(packed))(*(Layer(*(array.ctypes.data for array in arrays)) for arrays in packed))
-    # The first layer's grid is that of limited-range luma at 8 bit, which needs no conversion.
-    exact = numbers == Numbers()
-    grid = (1.0, 0.0) if exact else (numbers.gain * 255, numbers.offset * 255)
+    assert isinstance(network, (ECBSR, ESPCN))
+    whole = _in_8_bit(network, numbers) if isinstance(network, ECBSR) else _in_16_bit(network, numbers)
+    forms = _forms(network)
+    packed = [layer.packed(form) for layer, form in zip(whole, forms, strict=True)]
+    layers = (Layer * len(packed))(
+        *(Layer(form, *(array.ctypes.data for array in arrays)) for form, arrays in zip(forms, packed, strict=True))
+    )
+    # The grid of the picture is that of limited-range luma at 8 bit, which needs no conversion, or 64 times finer.
+    peak = _PEAK_8 if isinstance(network, ECBSR) else _PEAK_16
+    grid = (numbers.gain * peak, numbers.offset * peak)
 
     def work(source: Plane, result: Plane, rows: tuple[int, int], packed: Any = packed) -> None:
         with span("network"):
@@ -166,30 +188,67 @@ def _chain(library: Library, network: Network, numbers: Numbers) -> Work:
     return work
 
 
-def _steps(network: ECBSR, numbers: Numbers) -> list[tuple[QuantConv2d, float]]:
-    """The convolutions, each with the step of what takes its output: the next one's grid, or the plane's numbers."""
-    layers = _convolutions(network)
-    steps = [float(layer.input_scale) for layer in layers[1:]]
-    return list(zip(layers, [*steps, numbers.gain], strict=True))
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A convolution in whole numbers: result = sum * gain + bias, for each output."""
+
+    weights: npt.NDArray[np.int16]
+    gain: Array
+    bias: Array
+
+    def packed(self, form: Form) -> tuple[npt.NDArray[Any], ...]:
+        """As ``chain.c`` wants it: weights, gain, bias and totals."""
+        pairs = form >= Form.TANH_FIRST
+        totals = self.weights.sum(axis=(1, 2, 3), dtype=np.int32) * (not pairs)
+        floats = (np.ascontiguousarray(each, np.float32) for each in (self.gain, self.bias))
+        return _grouped(self.weights, pairs=pairs), *floats, totals
 
 
-def _packed(layer: QuantConv2d, step: float) -> tuple[npt.NDArray[Any], ...]:
-    """What ``chain.c`` wants of a layer."""
-    weight = layer.weight.detach().double().numpy()
+def _in_8_bit(network: ECBSR, numbers: Numbers) -> list[_Whole]:
+    layers = [layer for layer in _convolutions(network) if isinstance(layer, QuantConv2d)]
+    # The step of what takes the output: the next one's grid, or the plane's numbers.
+    steps = [*(float(layer.input_scale) for layer in layers[1:]), numbers.gain]
+    whole = []
+    for layer, step in zip(layers, steps, strict=True):
+        weight, bias = _values(layer)
+        scales = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / 127, 1e-8)
+        rounded = np.clip(np.rint(weight / scales[:, None, None, None]), -127, 127).astype(np.int16)
+        whole.append(_Whole(rounded, scales * float(layer.input_scale) / step, bias / step))
+    return whole
+
+
+def _in_16_bit(network: ESPCN, numbers: Numbers) -> list[_Whole]:
+    """What is behind tanh is known to be 1 at most, so nothing has to be calibrated."""
+    first, *others = _convolutions(network)
+    *whole, last = [_rounded(first, _PEAK_16), *(_rounded(layer, _PEAK_TANH) for layer in others)]
+    return [*whole, _Whole(last.weights, last.gain / numbers.gain, (last.bias - numbers.offset) / numbers.gain)]
+
+
+def _rounded(layer: nn.Conv2d, peak: int) -> _Whole:
+    """Weights as large as they can be, so that no sum of their products with inputs up to ``peak`` overflows 32 bit."""
+    weight, bias = _values(layer)
+    most = np.abs(weight).max(axis=(1, 2, 3)), np.abs(weight).sum(axis=(1, 2, 3))
+    # Rounding may add a half to each weight.
+    fits = (2**31 - 1) / peak - weight[0].size / 2
+    scales = np.maximum(np.maximum(most[0] / (2**15 - 1), most[1] / fits), 1e-12)
+    rounded = np.rint(weight / scales[:, None, None, None]).astype(np.int16)
+    return _Whole(rounded, scales / peak, bias)
+
+
+def _values(layer: nn.Conv2d) -> tuple[Array, Array]:
     assert layer.bias is not None
-    scales = np.maximum(np.abs(weight).max(axis=(1, 2, 3)) / 127, 1e-8)
-    whole = np.clip(np.rint(weight / scales[:, None, None, None]), -127, 127).astype(np.int8)
-    gain = scales * float(layer.input_scale) / step
-    bias = layer.bias.detach().double().numpy() / step
-    start = 128 * whole.sum(axis=(1, 2, 3), dtype=np.int32)
-    return _in_fours(whole), gain.astype(np.float32), bias.astype(np.float32), start
+    return layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
 
 
-def _in_fours(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """Weights (outputs, inputs, 3, 3) in groups of four that are multiplied together."""
-    if weights.shape[1] == 1:
-        row = np.pad(weights[:, 0], ((0, 0), (0, 0), (0, 1)))
-        return np.ascontiguousarray(row.transpose(1, 0, 2))
-    outputs, inputs = weights.shape[:2]
-    fours = weights.reshape(outputs, inputs // 4, 4, 3, 3)
-    return np.ascontiguousarray(fours.transpose(3, 1, 4, 0, 2))
+def _grouped(weights: npt.NDArray[np.int16], *, pairs: bool) -> npt.NDArray[Any]:
+    """Weights (outputs, inputs, rows, columns) in groups that are multiplied together: two of 16 bit, or four of 8."""
+    size = 2 if pairs else 4
+    outputs, inputs, rows, columns = weights.shape
+    if inputs == 1:
+        # Neighbours in a row are a group.
+        groups = -(-columns // size)
+        padded = np.pad(weights[:, 0], ((0, 0), (0, 0), (0, groups * size - columns)))
+        grouped = padded.reshape(outputs, rows, groups, size).transpose(1, 2, 0, 3)
+    else:
+        grouped = weights.reshape(outputs, inputs // size, size, rows, columns).transpose(3, 1, 4, 0, 2)
+    return np.ascontiguousarray(grouped, np.int16 if pairs else np.int8)

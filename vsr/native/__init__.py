@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
+from enum import IntEnum
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -19,16 +20,30 @@ import numpy.typing as npt
 
 log = logging.getLogger(__name__)
 
-_ABI_VERSION: Final = 3
+_ABI_VERSION: Final = 4
 _NO_MEMORY: Final = -1
 _PEAK_ROUNDS: Final = 2_000_000
 _ENDINGS = (".so", ".pyd", ".dylib")
 
 
 class Layer(ctypes.Structure):
-    """One convolution, as ``chain.c`` describes it."""
+    """One convolution, as ``chain.c`` describes it; ``form`` is one of :class:`Form`."""
 
-    _fields_ = tuple((name, ctypes.c_void_p) for name in ("weights", "gain", "bias", "start"))
+    _fields_ = (
+        ("form", ctypes.c_int32),
+        *((name, ctypes.c_void_p) for name in ("weights", "gain", "bias", "totals")),
+    )
+
+
+class Form(IntEnum):
+    """What a layer is in the C code."""
+
+    RELU_FIRST = 0
+    RELU_HIDDEN = 1
+    RESIDUAL = 2
+    TANH_FIRST = 3
+    TANH_HIDDEN = 4
+    PLAIN = 5
 
 
 class _Plane(ctypes.Structure):
@@ -98,7 +113,8 @@ class Library:
             result: rH×rW of the same type; rows ``r * rows[0]`` to ``r * rows[1]`` are written.
             rows: the first row of the source to work on, and the one behind the last.
             scale: r: 2, 3 or 4.
-            grid: (step, start) of the first layer's input.
+            grid: (step, start): ``number * step + start`` is the first layer's input, 0 to 255, or 0 to 16320 in 16
+                bit.
             peak: the largest number that a sample may be.
 
         Raises:

@@ -1,34 +1,57 @@
-/* A chain of 3x3 convolutions in 8-bit integers, 16 channels wide, whose input is added to its output before the
- * sub-pixel shuffle (ECBSR, folded).
+/* Chains of convolutions in whole numbers, from one plane to a larger one, for the two networks that are small enough:
  *
- * A row goes through all layers before the next one is read: of each layer three rows are kept, 16 KB each at 960
- * columns, and nothing of a picture but its input and its output ever leaves the second-level cache. Sums are exact
+ *   ECBSR, folded   3x3 convolutions, 16 channels wide, with ReLU between them, in 8 bit; the input is added to the
+ *                   output before the sub-pixel shuffle
+ *   ESPCN           5x5 to 64 channels, tanh, 3x3 to 32, tanh, 3x3, sub-pixel shuffle, in 16 bit
+ *
+ * A row goes through all layers before the next one is read: of each layer a few rows are kept, 16 KB each for 16 channels
+ * of 8 bit at 960 columns, and nothing of a picture but its input and its output ever leaves the second-level cache. Sums are exact
  * integers, and the floats behind them are taken in one order, so a sample is the same in whatever part of a picture it
  * is computed, and on whatever processor.
  *
- * Four channels of a sample lie side by side, then those of the next sample: a register holds them for many samples,
- * and each of its lanes makes one sum of an output. What is read is used for many outputs, and a weight for many samples;
- * so loading, which could keep no pace with multiplying, is a half of it or less.
+ * Four channels of a sample lie side by side, or two of 16 bit, then those of the next sample: a register holds them for
+ * many samples, and each of its lanes makes one sum of an output. What is read is used for many outputs, and a weight for
+ * many samples; so loading, which could keep no pace with multiplying, is a half of it or less.
  *
- * Outside the picture everything is zero, as the network was trained.
+ * Outside the picture every layer's input is zero, as the networks were trained.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "planes.h"
 
-/* One convolution with sixteen outputs, or as the last layer with scale * scale.
- * weights: [3 rows][groups][taps][outputs][4 inputs]; of the first layer, which has one channel, the four inputs are
- *          neighbours in a row, the last without weight; of all others there are 4 groups of four channels, and 3 taps.
- * gain, bias: result = sum * gain + bias, for each output.
- * start: 128 times the sum of the weights of each output. */
+/* What a layer is: the first of a network with ReLU, one between, the last of ECBSR, to which the picture is added; and
+ * the three of ESPCN. */
+typedef enum { RELU_FIRST, RELU_HIDDEN, RESIDUAL, TANH_FIRST, TANH_HIDDEN, PLAIN, FORMS } Form;
+
+/* One convolution.
+ * weights: [rows][groups][taps][outputs][4 bytes], as the form's window has it; the bytes are four weights of a group of
+ *          four inputs, or two of 16 bit. Of a first layer a group is neighbours in a row: three of them and one without
+ *          weight; or two, of which the last of the row has no weight.
+ * gain, bias: for each output, result = sum * gain + bias; or behind tanh, tanh(sum * gain + bias) * 4095.
+ * totals: the sum of the weights of each output where they have 8 bit, else 0. */
 typedef struct {
+    int32_t form;
     const int8_t *weights;
     const float *gain, *bias;
-    const int32_t *start;
+    const int32_t *totals;
 } Layer;
 
-enum { CHANNELS = 16, MOST_LAYERS = 16, LINE = 64, BLOCK = 48, QUADS = 3 * CHANNELS / 4 * 3 * CHANNELS };
+/* What of the layer before is multiplied for one sample: height rows of groups of inputs, in each some taps a step apart
+ * from `left` on, in bytes; a sample is `unit` bytes of a group; pairs of 16 bit, or four of 8. */
+typedef struct {
+    int height, groups, taps, unit, left, step, pairs;
+} Window;
+
+static const Window windows[FORMS] = {
+    [RELU_FIRST] = {3, 1, 1, 1, -1, 0, 0},   [RELU_HIDDEN] = {3, 4, 3, 4, -4, 4, 0}, [RESIDUAL] = {3, 4, 3, 4, -4, 4, 0},
+    [TANH_FIRST] = {5, 1, 3, 4, -8, 8, 1},   [TANH_HIDDEN] = {3, 32, 3, 4, -4, 4, 1}, [PLAIN] = {3, 16, 3, 4, -4, 4, 1},
+};
+
+/* Groups of four bytes that a layer gives. */
+static const int given[FORMS] = {[RELU_FIRST] = 4, [RELU_HIDDEN] = 4, [TANH_FIRST] = 32, [TANH_HIDDEN] = 16};
+
+enum { MOST_LAYERS = 16, MOST_OUTPUTS = 64, MOST_ROWS = 5, LINE = 64, BLOCK = 48 };
 
 /* What was taken from four weights, and their place in the window. */
 typedef struct {
@@ -41,17 +64,16 @@ typedef struct {
 typedef struct {
     Layer layer;
     const Rest *rests;
-    int ends[CHANNELS];
+    int ends[MOST_OUTPUTS];
 } Packed;
 
 /* The arithmetic of one generation of processors; all are chain_rows.h in other words. */
 typedef struct {
     const char *name;
     int (*present)(void);
-    void (*first)(const uint8_t *const rows[3], const Packed *packed, int columns, size_t group_bytes, uint8_t *out);
-    void (*hidden)(const uint8_t *const rows[3], const Packed *packed, int columns, size_t group_bytes, uint8_t *out);
-    void (*last)(const uint8_t *const rows[3], const Packed *packed, int outputs, const uint16_t *own, int columns,
-                 size_t group_bytes, int peak, uint16_t *out, size_t apart);
+    void (*layers[FORMS])(const uint8_t *const *rows, const Packed *packed, int columns, size_t group_bytes, uint8_t *out);
+    void (*lasts[FORMS])(const uint8_t *const *rows, const Packed *packed, int outputs, const uint16_t *own, int columns,
+                         size_t group_bytes, int peak, uint16_t *out, size_t apart);
     int parts; /* whether weights have to be parted */
     void (*multiply)(int64_t rounds);
     int multiplications; /* in a round */
@@ -69,20 +91,41 @@ static const Kind *const kinds[] = {&kind_neon, NULL};
 static const Kind *const kinds[] = {NULL};
 #endif
 
+/* One step of the way of a row, the first being to read it. */
+typedef struct {
+    Packed packed;
+    int reach;  /* rows of the step before that it needs above and below */
+    int behind; /* rows that it is behind the reading */
+    int beyond; /* rows beyond those asked for that the steps behind it need */
+    int kept;   /* rows that are kept of it */
+    size_t row_bytes;
+    uint8_t *ring[MOST_ROWS], *zeros;
+} Stage;
+
 /* What one thread works in. */
 typedef struct {
-    uint8_t *memory, *zeros;
+    uint8_t *memory;
     uint16_t *own, *phases;
-    uint8_t *ring[MOST_LAYERS][3];
-    Packed layers[MOST_LAYERS];
+    Stage stages[MOST_LAYERS + 1];
+    int count, scale;
     size_t group_bytes, apart;
-} Workspace;
+} Work;
 
-/* A row of four channels with zeros to its left and room for whole blocks. An odd number of cache lines, for rows that
- * are a power of two apart would take one another's place in the cache. */
+/* A row of four bytes a sample with zeros to its left and room for whole blocks. An odd number of cache lines, for rows
+ * that are a power of two apart would take one another's place in the cache. */
 static size_t group_size(int columns) {
     const size_t lines = (4 * ((size_t)columns + BLOCK + 1) + LINE - 1) / LINE + 1;
     return (lines | 1) * LINE;
+}
+
+static int outputs_of(Form form, int scale) {
+    const int outputs[FORMS] = {16, 16, scale * scale, 64, 32, scale * scale};
+    return outputs[form];
+}
+
+static size_t weights_of(Form form, int scale) {
+    const Window window = windows[form];
+    return (size_t)window.height * window.groups * window.taps * outputs_of(form, scale);
 }
 
 /* Part two weights, so that no two numbers of 8 bit times them are more than 16 bit hold: together they are 128 at most. */
@@ -93,56 +136,84 @@ static int part(int8_t pair[2], int8_t rest[2]) {
     return over != 0;
 }
 
-static void part_all(Packed *packed, int layer, int outputs, int8_t *weights, Rest *rests) {
-    const int taps = layer == 0 ? 1 : 3, groups = layer == 0 ? 1 : CHANNELS / 4;
+static void part_all(Packed *packed, int scale, int8_t *weights, Rest *rests) {
+    const Form form = packed->layer.form;
+    const Window window = windows[form];
+    const int outputs = outputs_of(form, scale);
     int count = 0;
-    memcpy(weights, packed->layer.weights, 4 * (size_t)(3 * groups * taps * outputs));
+    memcpy(weights, packed->layer.weights, 4 * weights_of(form, scale));
     packed->layer.weights = weights, packed->rests = rests;
     for (int k = 0; k < outputs; k++) {
-        for (int i = 0; i < 3 * groups * taps; i++) {
+        for (int i = 0; i < window.height * window.groups * window.taps; i++) {
             int8_t *four = weights + 4 * (i * outputs + k);
-            Rest rest = {.dy = i / taps / groups, .group = i / taps % groups, .dx = i % taps};
+            const int dy = i / window.taps / window.groups, group = i / window.taps % window.groups, dx = i % window.taps;
+            Rest rest = {.dy = dy, .group = group, .dx = dx};
             if (part(four, rest.weights) | part(four + 2, rest.weights + 2)) rests[count++] = rest;
         }
         packed->ends[k] = count;
     }
 }
 
-static int prepare(Workspace *work, const Kind *kind, const Layer *layers, int count, int columns, int scale) {
-    const size_t group = work->group_bytes = group_size(columns), row = CHANNELS / 4 * group;
-    const int outputs = scale * scale;
+static int is_chain(const Layer *layers, int count, int scale) {
+    if (count < 2 || count > MOST_LAYERS || scale < 2 || scale > 4) return 0;
+    if (layers[0].form == TANH_FIRST) return count == 3 && layers[1].form == TANH_HIDDEN && layers[2].form == PLAIN;
+    for (int i = 0; i < count; i++)
+        if (layers[i].form != (i == 0 ? RELU_FIRST : i == count - 1 ? RESIDUAL : RELU_HIDDEN)) return 0;
+    return 1;
+}
+
+static void plan(Work *work, const Layer *layers) {
+    const int count = work->count;
+    Stage *stages = work->stages;
+    memset(stages, 0, sizeof work->stages);
+    for (int i = 1; i <= count; i++) {
+        stages[i].packed.layer = layers[i - 1];
+        stages[i].reach = windows[layers[i - 1].form].height / 2;
+        stages[i].behind = stages[i - 1].behind + stages[i].reach;
+    }
+    for (int i = count - 1; i >= 0; i--) {
+        stages[i].beyond = stages[i + 1].beyond + stages[i + 1].reach;
+        stages[i].kept = 2 * stages[i + 1].reach + 1;
+        stages[i].row_bytes = (i ? given[layers[i - 1].form] : 1) * work->group_bytes;
+    }
+}
+
+static int prepare(Work *work, const Kind *kind, const Layer *layers, int count, int columns, int scale) {
+    work->count = count, work->scale = scale, work->group_bytes = group_size(columns);
     work->apart = ((size_t)columns + BLOCK + LINE) / LINE * LINE;
-    /* The first layer reads bytes, for which the room of a group is plenty. */
-    const size_t cleared = row + 3 * group + 3 * (count - 1) * row;
-    const size_t numbers = (1 + outputs) * work->apart * sizeof(uint16_t);
-    const size_t parts = kind->parts ? QUADS * (sizeof(Rest) + 4) : 0;
-    uint8_t *at = work->memory = malloc(cleared + numbers + count * parts + LINE);
+    plan(work, layers);
+    size_t bytes = LINE + (1 + (size_t)scale * scale) * work->apart * sizeof(uint16_t);
+    for (int i = 0; i < count; i++) bytes += (work->stages[i].kept + 1) * work->stages[i].row_bytes;
+    for (int i = 0; kind->parts && i < count; i++) bytes += weights_of(layers[i].form, scale) * (4 + sizeof(Rest));
+    uint8_t *at = work->memory = malloc(bytes);
     if (!at) return NO_MEMORY;
     at += LINE - (uintptr_t)at % LINE;
-    memset(at, 0, cleared);
-    /* A row begins a cache line behind its memory, which is zero. */
-    work->zeros = at + LINE, at += row;
-    for (int i = 0; i < count; i++)
-        for (int k = 0; k < 3; k++, at += i ? row : group) work->ring[i][k] = at + LINE;
+    for (int i = 0; i < count; i++) {
+        Stage *stage = work->stages + i;
+        memset(at, 0, (stage->kept + 1) * stage->row_bytes);
+        /* A row begins a cache line behind its memory, which is zero. */
+        for (int k = 0; k < stage->kept; k++, at += stage->row_bytes) stage->ring[k] = at + LINE;
+        stage->zeros = at + LINE, at += stage->row_bytes;
+    }
     work->own = (uint16_t *)at, at += work->apart * sizeof(uint16_t);
-    work->phases = (uint16_t *)at, at += outputs * work->apart * sizeof(uint16_t);
-    for (int i = 0; i < count; i++, at += parts) {
-        work->layers[i] = (Packed){.layer = layers[i]};
-        if (kind->parts)
-            part_all(work->layers + i, i, i == count - 1 ? outputs : CHANNELS, (int8_t *)at, (Rest *)(at + 4 * QUADS));
+    work->phases = (uint16_t *)at, at += scale * scale * work->apart * sizeof(uint16_t);
+    for (int i = 0; kind->parts && i < count; i++) {
+        const size_t fours = weights_of(layers[i].form, scale);
+        if (!windows[layers[i].form].pairs) part_all(&work->stages[i + 1].packed, scale, (int8_t *)at, (Rest *)(at + 4 * fours));
+        at += fours * (4 + sizeof(Rest));
     }
     return OK;
 }
 
-/* The 8-bit grid of the first layer: number * step + start, rounded; the largest numbers of 10 bit are beyond it. */
-FASTEST static void quantise(const uint16_t *in, int columns, float step, float start, uint8_t *restrict out) {
+/* The grid of the first layer: number * step + start, rounded; the largest numbers of 10 bit are beyond it. */
+FASTEST static void quantise(uint16_t *numbers, int columns, float step, float start, float peak) {
     for (int x = 0; x < columns; x++) {
-        const float value = in[x] * step + start;
-        out[x] = (uint8_t)(int32_t)rounded(value > 255 ? 255 : value);
+        const float value = numbers[x] * step + start;
+        numbers[x] = (uint16_t)(int32_t)rounded(value > peak ? peak : value);
     }
 }
 
-static void take_numbers(const Plane *plane, int y, uint16_t *restrict out) {
+FASTEST static void take_numbers(const Plane *plane, int y, uint16_t *restrict out) {
     const uint8_t *row = (const uint8_t *)plane->in + (ptrdiff_t)y * plane->in_stride;
     if (plane->wide)
         memcpy(out, row, plane->columns * sizeof(uint16_t));
@@ -150,41 +221,68 @@ static void take_numbers(const Plane *plane, int y, uint16_t *restrict out) {
         for (int x = 0; x < plane->columns; x++) out[x] = row[x];
 }
 
-/* Stage 0 reads rows, stage i applies layer i - 1; in step t stage i makes its row t - i. */
-static void run(Workspace *work, const Kind *kind, int count, int scale, float step, float start, const Plane *plane) {
-    const int columns = plane->columns, outputs = scale * scale, exact = !plane->wide && step == 1 && start == 0;
-    const size_t group = work->group_bytes;
-    for (int t = most(0, plane->first - count); t < plane->last + count; t++) {
-        for (int i = 0; i <= count; i++) {
-            const int y = t - i, reach = count - i;
-            if (y < most(0, plane->first - reach) || y >= least(plane->rows, plane->last + reach)) continue;
-            if (i == 0) {
-                uint8_t *row = work->ring[0][y % 3];
-                if (exact) {
-                    memcpy(row, (const uint8_t *)plane->in + (ptrdiff_t)y * plane->in_stride, columns);
-                } else {
-                    take_numbers(plane, y, work->own);
-                    quantise(work->own, columns, step, start, row);
-                }
+/* Numbers of 8 bit side by side. */
+FASTEST static void as_bytes(const uint16_t *numbers, int columns, uint8_t *restrict out) {
+    for (int x = 0; x < columns; x++) out[x] = (uint8_t)numbers[x];
+}
+
+/* Each number with its neighbour to the right; the first of them has one to its left, too. */
+FASTEST static void as_pairs(const uint16_t *numbers, int columns, uint16_t *restrict out) {
+    out[-1] = numbers[0];
+    for (int x = 0; x < columns - 1; x++) out[2 * x] = numbers[x], out[2 * x + 1] = numbers[x + 1];
+    out[2 * columns - 2] = numbers[columns - 1], out[2 * columns - 1] = 0;
+}
+
+static void read_row(Work *work, const Plane *plane, int y, float step, float start, uint8_t *out) {
+    const int pairs = windows[work->stages[1].packed.layer.form].pairs;
+    take_numbers(plane, y, work->own);
+    if (step != 1 || start != 0) quantise(work->own, plane->columns, step, start, pairs ? 64 * 255 : 255);
+    if (pairs)
+        as_pairs(work->own, plane->columns, (uint16_t *)out);
+    else
+        as_bytes(work->own, plane->columns, out);
+}
+
+static void write_row(Work *work, const Kind *kind, const uint8_t *const *rows, const Plane *plane, int y) {
+    const Packed *packed = &work->stages[work->count].packed;
+    const int scale = work->scale, columns = plane->columns;
+    if (packed->layer.form == RESIDUAL) take_numbers(plane, y, work->own);
+    kind->lasts[packed->layer.form](rows, packed, scale * scale, work->own, columns, work->group_bytes, plane->peak,
+                                    work->phases, work->apart);
+    for (int k = 0; k < scale; k++)
+        vsr_interleave(work->phases + (size_t)k * scale * work->apart, work->apart, scale, columns, plane->wide,
+                       (uint8_t *)plane->out + ((ptrdiff_t)y * scale + k) * plane->out_stride);
+}
+
+static void run_layer(Work *work, const Kind *kind, const Stage *stage, const uint8_t *const *rows, int columns,
+                      uint8_t *out) {
+    const Form form = stage->packed.layer.form;
+    kind->layers[form](rows, &stage->packed, columns, work->group_bytes, out);
+    /* Blocks are computed whole, and beside the picture everything is zero. */
+    for (int g = 0; g < given[form]; g++) memset(out + g * work->group_bytes + 4 * (size_t)columns, 0, 4);
+}
+
+/* In step t every stage makes the row that is as much behind as it is. */
+static void run(Work *work, const Kind *kind, float step, float start, const Plane *plane) {
+    const Stage *stages = work->stages, *last = stages + work->count;
+    for (int t = most(0, plane->first - stages->beyond); t < plane->last + last->behind; t++) {
+        for (const Stage *stage = stages; stage <= last; stage++) {
+            const int y = t - stage->behind;
+            if (y < most(0, plane->first - stage->beyond) || y >= least(plane->rows, plane->last + stage->beyond)) continue;
+            if (stage == stages) {
+                read_row(work, plane, y, step, start, stage->ring[y % stage->kept]);
                 continue;
             }
-            const uint8_t *rows[3];
-            for (int d = 0; d < 3; d++) {
-                const int from = y + d - 1;
-                rows[d] = from < 0 || from >= plane->rows ? work->zeros : work->ring[i - 1][from % 3];
+            const Stage *before = stage - 1;
+            const uint8_t *rows[MOST_ROWS];
+            for (int d = 0; d < before->kept; d++) {
+                const int from = y + d - stage->reach;
+                rows[d] = from < 0 || from >= plane->rows ? before->zeros : before->ring[from % before->kept];
             }
-            const Packed *layer = work->layers + i - 1;
-            if (i < count) {
-                uint8_t *row = work->ring[i][y % 3];
-                (i == 1 ? kind->first : kind->hidden)(rows, layer, columns, group, row);
-                for (int g = 0; g < CHANNELS / 4; g++) memset(row + g * group + 4 * (size_t)columns, 0, 4);
-                continue;
-            }
-            take_numbers(plane, y, work->own);
-            kind->last(rows, layer, outputs, work->own, columns, group, plane->peak, work->phases, work->apart);
-            for (int k = 0; k < scale; k++)
-                vsr_interleave(work->phases + (size_t)k * scale * work->apart, work->apart, scale, columns, plane->wide,
-                               (uint8_t *)plane->out + ((ptrdiff_t)y * scale + k) * plane->out_stride);
+            if (stage < last)
+                run_layer(work, kind, stage, rows, plane->columns, stage->ring[y % stage->kept]);
+            else
+                write_row(work, kind, rows, plane, y);
         }
     }
 }
@@ -202,15 +300,15 @@ static const Kind *kind_of(const char *name) {
     return NULL;
 }
 
-/* kind: as vsr_kind names it. step, start: number * step + start is what the first layer sees, in 0..255.
- * The gain and bias of the last layer are in numbers of the plane. */
+/* kind: as vsr_kind names it. step, start: number * step + start is what the first layer sees, in 0..255, or in 0..16320
+ * where it is in 16 bit. The gain and bias of the last layer are in numbers of the plane. */
 PUBLIC int vsr_chain(const char *kind_name, const Layer *layers, int count, int scale, float step, float start,
                      const Plane *plane) {
     const Kind *kind = kind_of(kind_name);
-    if (!kind || count < 2 || count > MOST_LAYERS || scale < 2 || scale > 4) return UNSUPPORTED;
-    Workspace work;
+    if (!kind || !is_chain(layers, count, scale)) return UNSUPPORTED;
+    Work work;
     if (prepare(&work, kind, layers, count, plane->columns, scale)) return NO_MEMORY;
-    run(&work, kind, count, scale, step, start, plane);
+    run(&work, kind, step, start, plane);
     free(work.memory);
     return OK;
 }

@@ -29,4 +29,4 @@ FASTEST void vsr_interleave(const uint16_t *phases, size_t apart, int scale, int
     }
 }
 
-PUBLIC int vsr_abi_version(void) { return 3; }
+PUBLIC int vsr_abi_version(void) { return 4; }
