@@ -6,7 +6,6 @@ import logging
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -226,24 +225,45 @@ def test_the_decoder_is_asked_to_leave_pictures_on_the_gpu(clip: Path, monkeypat
     assert asked[0].options == {"primary_ctx": "1"}
 
 
+class OfGpu:
+    """A stream or a decoder that is another one, but for a few attributes."""
+
+    def __init__(self, real: Any, **attributes: Any) -> None:
+        self.__dict__.update(attributes, _real=real)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(("asked", "level"), [("cuda", logging.WARNING), ("auto", logging.INFO)])
+@pytest.mark.parametrize("decoded_in_software", [False, True], ids=["nothing", "a kind it does not know"])
 def test_a_gpu_that_decodes_nothing_is_left(
-    clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    asked: Any,
+    level: int,
+    decoded_in_software: bool,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     expected = planes(clip)
-    first = Reader.first_frame
-    monkeypatch.setattr(
-        Reader, "first_frame", lambda self: None if isinstance(self.stream, SimpleNamespace) else first(self)
-    )
-    choose = Reader._choose
-    tried: list[str] = []
+    choose, first = Reader._choose, Reader.first_frame
+    chosen: list[Any] = []
 
     def of_gpu(self: Reader) -> Any:
         stream = choose(self)
-        if tried:
-            return stream
-        tried.append("GPU")
-        return SimpleNamespace(index=stream.index, codec_context=SimpleNamespace(is_hwaccel=True))
+        if not chosen:
+            stream = OfGpu(stream, codec_context=OfGpu(stream.codec_context, is_hwaccel=True))
+        chosen.append(stream)
+        return stream
+
+    def first_of(self: Reader) -> Any:
+        return first(self) if decoded_in_software or len(chosen) > 1 else None
 
     monkeypatch.setattr(Reader, "_choose", of_gpu)
-    assert same(planes(clip, hwaccel="cuda"), expected)
-    assert "the GPU decodes none of its pictures; decoding in software" in caplog.text
+    monkeypatch.setattr(Reader, "first_frame", first_of)
+    with caplog.at_level(logging.INFO, logger="streams"):
+        assert same(planes(clip, hwaccel=asked), expected)
+    [record] = [record for record in caplog.records if "decodes none of its pictures" in record.message]
+    assert record.message == f"{clip.name}: the GPU decodes none of its pictures; decoding in software"
+    assert record.levelno == level
+    assert len(chosen) == 2

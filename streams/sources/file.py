@@ -18,7 +18,7 @@ from streams.frame import ChromaLocation, Frame, Item, Packet, Plane
 from streams.sources.base import Source, SourceInfo
 from streams.sources.filters import Deinterlace, Deinterlacer
 from streams.sources.formats import Planar, is_as, pixel_format, planes_of
-from streams.sources.hwaccel import HardwareDecoding, check
+from streams.sources.hwaccel import HardwareDecoding, check, decodes, loudness
 from streams.sources.probe import codec_name, describe
 from streams.sources.reader import Reader
 from streams.sources.rotate import Turn, turn_planes, turned_format
@@ -114,7 +114,7 @@ class FileSource(Source):
     @property
     def on_gpu(self) -> bool:
         """Whether a GPU decodes."""
-        return bool(self._reader.stream.codec_context.is_hwaccel)
+        return decodes(self._reader.stream.codec_context)
 
     def items(self) -> Iterator[Item]:
         """Frames, and packets of the other streams moved to the same clock, in the order of the file."""
@@ -158,7 +158,7 @@ class FileSource(Source):
 
     def _go_to_start(self) -> av.VideoFrame:
         """The first decoded picture from the last key frame before the part; the reader stands before it."""
-        first = self._reader.first_frame() or self._first_in_software()
+        first = self._first_frame()
         if first is None:
             raise NoVideoError(
                 f"{self._path}: none of its pictures can be decoded ({self._reader.skipped_packets} packets failed); "
@@ -170,10 +170,14 @@ class FileSource(Source):
             return first
         return (first.pts is not None and self._seek(first.pts)) or self._from_the_top()
 
-    def _first_in_software(self) -> av.VideoFrame | None:
-        if not self.on_gpu:
-            return None
-        log.warning("%s: the GPU decodes none of its pictures; decoding in software", self._path.name)
+    def _first_frame(self) -> av.VideoFrame | None:
+        first = self._reader.first_frame()
+        if not self._reader.stream.codec_context.is_hwaccel or (first is not None and self.on_gpu):
+            return first
+        log.log(
+            loudness(self._hwaccel), "%s: the GPU decodes none of its pictures; decoding in software", self._path.name
+        )
+        # Anew, for a decoder that was made for a GPU has one thread for each slice.
         self._reader.close()
         self._hwaccel = "none"
         self._reader = Reader(self._path)

@@ -38,6 +38,20 @@ def check(asked: str) -> HardwareDecoding:
     raise SourceError(f"got hwaccel {asked!r}, allowed are {', '.join(get_args(HardwareDecoding))}")
 
 
+def loudness(asked: HardwareDecoding) -> int:
+    """The level of the log on which it is said that software has to do."""
+    return logging.WARNING if asked == "cuda" else logging.INFO
+
+
+def decodes(context: Any) -> bool:
+    """Whether a decoder works on the GPU.
+
+    Known with its first picture: of a codec that a GPU knows there are kinds (10 bits, 4:2:2) that it does not, and
+    FFmpeg goes on in software by itself.
+    """
+    return bool(context.is_hwaccel and context.pix_fmt == _KIND)
+
+
 def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContainer:
     """Open an input for reading with the decoder that was asked for, or in software, with the reason in the log.
 
@@ -46,7 +60,7 @@ def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContain
     """
     if asked == "none":
         return _open(url, **options)
-    level = logging.WARNING if asked == "cuda" else logging.INFO
+    level = loudness(asked)
     try:
         container = _open_on_gpu(url, **options)
     except _REFUSALS as error:
