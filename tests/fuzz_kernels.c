@@ -1,4 +1,5 @@
-/* The C code on random planes whose last sample lies at the end of what may be read, under the compiler's sanitizers. */
+/* The C code on random planes whose last sample lies at the end of what may be read, under the compiler's sanitizers.
+ */
 #define _GNU_SOURCE
 #include "../vsr/native/chain.c"
 #include "../vsr/native/interpolate.c"
@@ -66,7 +67,9 @@ static int once(void) {
     for (int i = 0; i < 9 * 7; i++) kernel[i] = 0.1f * any(10) - 0.2f;
     for (int i = 0; i < count; i++) {
         const Form form = tanh ? (Form[]){TANH_FIRST, TANH_HIDDEN, PLAIN}[i]
-                               : (i == 0 ? RELU_FIRST : i == count - 1 ? RESIDUAL : RELU_HIDDEN);
+                               : (i == 0           ? RELU_FIRST
+                                  : i == count - 1 ? RESIDUAL
+                                                   : RELU_HIDDEN);
         const int outputs = outputs_of(form, scale);
         const size_t bytes = 4 * weights_of(form, scale);
         weights[i] = malloc(bytes);

@@ -4,14 +4,14 @@
  *                   output before the sub-pixel shuffle
  *   ESPCN           5x5 to 64 channels, tanh, 3x3 to 32, tanh, 3x3, sub-pixel shuffle, in 16 bit
  *
- * A row goes through all layers before the next one is read: of each layer a few rows are kept, 16 KB each for 16 channels
- * of 8 bit at 960 columns, and nothing of a picture but its input and its output ever leaves the second-level cache. Sums are exact
- * integers, and the floats behind them are taken in one order, so a sample is the same in whatever part of a picture it
- * is computed, and on whatever processor.
+ * A row goes through all layers before the next one is read: of each layer a few rows are kept, 16 KB each for 16
+ * channels of 8 bit at 960 columns, and nothing of a picture but its input and its output ever leaves the second-level
+ * cache. Sums are exact integers, and the floats behind them are taken in one order, so a sample is the same in
+ * whatever part of a picture it is computed, and on whatever processor.
  *
- * Four channels of a sample lie side by side, or two of 16 bit, then those of the next sample: a register holds them for
- * many samples, and each of its lanes makes one sum of an output. What is read is used for many outputs, and a weight for
- * many samples; so loading, which could keep no pace with multiplying, is a half of it or less.
+ * Four channels of a sample lie side by side, or two of 16 bit, then those of the next sample: a register holds them
+ * for many samples, and each of its lanes makes one sum of an output. What is read is used for many outputs, and a
+ * weight for many samples; so loading, which could keep no pace with multiplying, is a half of it or less.
  *
  * Outside the picture every layer's input is zero, as the networks were trained.
  */
@@ -25,8 +25,8 @@
 typedef enum { RELU_FIRST, RELU_HIDDEN, RESIDUAL, TANH_FIRST, TANH_HIDDEN, PLAIN, FORMS } Form;
 
 /* One convolution.
- * weights: [rows][groups][taps][outputs][4 bytes], as the form's window has it; the bytes are four weights of a group of
- *          four inputs, or two of 16 bit. Of a first layer a group is neighbours in a row: three of them and one without
+ * weights: [rows][groups][taps][outputs][4 bytes], as the form's window has it; the bytes are four weights of a group
+ *          of four inputs, or two of 16 bit. Of a first layer a group is neighbours in a row: three and one without
  *          weight; or two, of which the last of the row has no weight.
  * gain, bias: for each output, result = sum * gain + bias; or behind tanh, tanh(sum * gain + bias) * 4095.
  * totals: the sum of the weights of each output where they have 8 bit, else 0. */
@@ -37,15 +37,15 @@ typedef struct {
     const int32_t *totals;
 } Layer;
 
-/* What of the layer before is multiplied for one sample: height rows of groups of inputs, in each some taps a step apart
- * from `left` on, in bytes; a sample is `unit` bytes of a group; pairs of 16 bit, or four of 8. */
+/* What of the layer before is multiplied for one sample: height rows of groups of inputs, in each some taps a step
+ * apart from `left` on, in bytes; a sample is `unit` bytes of a group; pairs of 16 bit, or four of 8. */
 typedef struct {
     int height, groups, taps, unit, left, step, pairs;
 } Window;
 
 static const Window windows[FORMS] = {
-    [RELU_FIRST] = {3, 1, 1, 1, -1, 0, 0},   [RELU_HIDDEN] = {3, 4, 3, 4, -4, 4, 0}, [RESIDUAL] = {3, 4, 3, 4, -4, 4, 0},
-    [TANH_FIRST] = {5, 1, 3, 4, -8, 8, 1},   [TANH_HIDDEN] = {3, 32, 3, 4, -4, 4, 1}, [PLAIN] = {3, 16, 3, 4, -4, 4, 1},
+    [RELU_FIRST] = {3, 1, 1, 1, -1, 0, 0}, [RELU_HIDDEN] = {3, 4, 3, 4, -4, 4, 0},  [RESIDUAL] = {3, 4, 3, 4, -4, 4, 0},
+    [TANH_FIRST] = {5, 1, 3, 4, -8, 8, 1}, [TANH_HIDDEN] = {3, 32, 3, 4, -4, 4, 1}, [PLAIN] = {3, 16, 3, 4, -4, 4, 1},
 };
 
 /* Groups of four bytes that a layer gives. */
@@ -71,9 +71,10 @@ typedef struct {
 typedef struct {
     const char *name;
     int (*present)(void);
-    void (*layers[FORMS])(const uint8_t *const *rows, const Packed *packed, int columns, size_t group_bytes, uint8_t *out);
-    void (*lasts[FORMS])(const uint8_t *const *rows, const Packed *packed, int outputs, const uint16_t *own, int columns,
-                         size_t group_bytes, int peak, uint16_t *out, size_t apart);
+    void (*layers[FORMS])(const uint8_t *const *rows, const Packed *packed, int columns, size_t group_bytes,
+                          uint8_t *out);
+    void (*lasts[FORMS])(const uint8_t *const *rows, const Packed *packed, int outputs, const uint16_t *own,
+                         int columns, size_t group_bytes, int peak, uint16_t *out, size_t apart);
     int parts; /* whether weights have to be parted */
     void (*multiply)(int64_t rounds);
     int multiplications; /* in a round */
@@ -128,7 +129,8 @@ static size_t weights_of(Form form, int scale) {
     return (size_t)window.height * window.groups * window.taps * outputs_of(form, scale);
 }
 
-/* Part two weights, so that no two numbers of 8 bit times them are more than 16 bit hold: together they are 128 at most. */
+/* Part two weights, so that no two numbers of 8 bit times them are more than 16 bit hold: together they are
+ * 128 at most. */
 static int part(int8_t pair[2], int8_t rest[2]) {
     const int sum = pair[0] + pair[1], same = (pair[0] < 0) == (pair[1] < 0);
     const int over = !same ? 0 : sum > 128 ? sum - 128 : sum < -128 ? sum + 128 : 0;
@@ -146,7 +148,8 @@ static void part_all(Packed *packed, int scale, int8_t *weights, Rest *rests) {
     for (int k = 0; k < outputs; k++) {
         for (int i = 0; i < window.height * window.groups * window.taps; i++) {
             int8_t *four = weights + 4 * (i * outputs + k);
-            const int dy = i / window.taps / window.groups, group = i / window.taps % window.groups, dx = i % window.taps;
+            const int dy = i / window.taps / window.groups, group = i / window.taps % window.groups,
+                      dx = i % window.taps;
             Rest rest = {.dy = dy, .group = group, .dx = dx};
             if (part(four, rest.weights) | part(four + 2, rest.weights + 2)) rests[count++] = rest;
         }
@@ -199,7 +202,8 @@ static int prepare(Work *work, const Kind *kind, const Layer *layers, int count,
     work->phases = (uint16_t *)at, at += scale * scale * work->apart * sizeof(uint16_t);
     for (int i = 0; kind->parts && i < count; i++) {
         const size_t fours = weights_of(layers[i].form, scale);
-        if (!windows[layers[i].form].pairs) part_all(&work->stages[i + 1].packed, scale, (int8_t *)at, (Rest *)(at + 4 * fours));
+        if (!windows[layers[i].form].pairs)
+            part_all(&work->stages[i + 1].packed, scale, (int8_t *)at, (Rest *)(at + 4 * fours));
         at += fours * (4 + sizeof(Rest));
     }
     return OK;
@@ -268,7 +272,8 @@ static void run(Work *work, const Kind *kind, float step, float start, const Pla
     for (int t = most(0, plane->first - stages->beyond); t < plane->last + last->behind; t++) {
         for (const Stage *stage = stages; stage <= last; stage++) {
             const int y = t - stage->behind;
-            if (y < most(0, plane->first - stage->beyond) || y >= least(plane->rows, plane->last + stage->beyond)) continue;
+            if (y < most(0, plane->first - stage->beyond) || y >= least(plane->rows, plane->last + stage->beyond))
+                continue;
             if (stage == stages) {
                 read_row(work, plane, y, step, start, stage->ring[y % stage->kept]);
                 continue;
@@ -300,8 +305,8 @@ static const Kind *kind_of(const char *name) {
     return NULL;
 }
 
-/* kind: as vsr_kind names it. step, start: number * step + start is what the first layer sees, in 0..255, or in 0..16320
- * where it is in 16 bit. The gain and bias of the last layer are in numbers of the plane. */
+/* kind: as vsr_kind names it. step, start: number * step + start is what the first layer sees, in 0..255, or in
+ * 0..16320 where it is in 16 bit. The gain and bias of the last layer are in numbers of the plane. */
 PUBLIC int vsr_chain(const char *kind_name, const Layer *layers, int count, int scale, float step, float start,
                      const Plane *plane) {
     const Kind *kind = kind_of(kind_name);

@@ -67,7 +67,8 @@ INLINE __m256 scaled_avx2(__m256i sums, float gain, float bias) {
 INLINE __m256i whole_avx2(__m256 value) { return _mm256_cvtps_epi32(value); }
 
 INLINE void pack_avx2(const __m256i numbers[4], uint8_t *out) {
-    const __m256i by_sample = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m256i by_sample =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     const __m256i low = _mm256_packs_epi32(numbers[0], numbers[1]), high = _mm256_packs_epi32(numbers[2], numbers[3]);
     _mm256_storeu_si256((__m256i *)out, _mm256_shuffle_epi8(_mm256_packus_epi16(low, high), by_sample));
 }

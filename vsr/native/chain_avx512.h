@@ -58,7 +58,8 @@ INLINE __m512 scaled_avx512(__m512i sums, float gain, float bias) {
 INLINE __m512i whole_avx512(__m512 value) { return _mm512_cvtps_epi32(value); }
 
 INLINE void pack_avx512(const __m512i numbers[4], uint8_t *out) {
-    const __m512i by_sample = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m512i by_sample =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     const __m512i low = _mm512_packs_epi32(numbers[0], numbers[1]), high = _mm512_packs_epi32(numbers[2], numbers[3]);
     _mm512_storeu_si512(out, _mm512_shuffle_epi8(_mm512_packus_epi16(low, high), by_sample));
 }
@@ -78,8 +79,9 @@ INLINE void store_wide_avx512(__m512i numbers, uint16_t *out) {
 
 static int present_avx512(void) {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
 }
 
 #include "chain_rows.h"

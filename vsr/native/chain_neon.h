@@ -46,9 +46,7 @@ INLINE void dot_pairs_neon(int32x4_t *sums, uint8x16_t inputs, int8x16_t weights
     *sums = vaddq_s32(*sums, vpaddq_s32(low, high));
 }
 
-INLINE int32x4_t begin_neon(const Layer *layer, int output) {
-    return vdupq_n_s32(128 * layer->totals[output]);
-}
+INLINE int32x4_t begin_neon(const Layer *layer, int output) { return vdupq_n_s32(128 * layer->totals[output]); }
 
 INLINE float32x4_t same_neon(float number) { return vdupq_n_f32(number); }
 INLINE float32x4_t multiply_neon(float32x4_t a, float32x4_t b) { return vmulq_f32(a, b); }

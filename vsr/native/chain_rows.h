@@ -24,7 +24,8 @@ ALWAYS NAME(inputs) NAME(read)(const uint8_t *at, Window window, int p) {
     return window.unit == 1 ? NAME(window)(at + p * LANES) : NAME(load)(at + 4 * p * LANES);
 }
 
-ALWAYS void NAME(add)(NAME(sums) sums[ACROSS], const NAME(inputs) inputs[ACROSS], const int8_t *weights, Window window) {
+ALWAYS void NAME(add)(NAME(sums) sums[ACROSS], const NAME(inputs) inputs[ACROSS], const int8_t *weights,
+                      Window window) {
     const NAME(weights) all = NAME(spread)(weights);
 #pragma GCC unroll 16
     for (int p = 0; p < ACROSS; p++) {
@@ -69,23 +70,25 @@ ALWAYS void NAME(sum)(const uint8_t *const *rows, const Packed *packed, Window w
         }
 }
 
-/* tanh as x times a polynomial of (x / 4.5)^2, taken from -1 to 1: 1.1e-4 off at most, a half of what 16 bits hold here.
- * Beyond 4.5, where it is 1 but for 2.5e-4, it stays as it is there. */
+/* tanh as x times a polynomial of (x / 4.5)^2, taken from -1 to 1: 1.1e-4 off at most, a half of what 16 bits hold
+ * here. Beyond 4.5, where it is 1 but for 2.5e-4, it stays as it is there. */
 ALWAYS NAME(floats) NAME(squash)(NAME(floats) x) {
-    static const float terms[] = {0.196579471f,   -0.243650103f,  -0.323778685f, 0.394137093f, 0.27822662f,
-                                  -0.329634456f,  -0.0419867966f, 0.0400742168f, 0.0797202862f, -0.0967344886f,
-                                  0.108765017f,   -0.15272053f,   0.313193934f};
+    static const float terms[] = {0.196579471f,  -0.243650103f,  -0.323778685f, 0.394137093f,  0.27822662f,
+                                  -0.329634456f, -0.0419867966f, 0.0400742168f, 0.0797202862f, -0.0967344886f,
+                                  0.108765017f,  -0.15272053f,   0.313193934f};
     x = NAME(within)(x, -4.5f, 4.5f);
     const NAME(floats) part = NAME(multiply)(x, NAME(same)(2 / (4.5f * 4.5f)));
     const NAME(floats) v = NAME(multiply_add)(x, part, NAME(same)(-1.0f));
     NAME(floats) sum = NAME(same)(terms[0]);
 #pragma GCC unroll 16
-    for (int i = 1; i < (int)(sizeof terms / sizeof *terms); i++) sum = NAME(multiply_add)(sum, v, NAME(same)(terms[i]));
+    for (int i = 1; i < (int)(sizeof terms / sizeof *terms); i++)
+        sum = NAME(multiply_add)(sum, v, NAME(same)(terms[i]));
     return NAME(multiply)(sum, x);
 }
 
-/* Outputs from `output` on, of LANES samples, as inputs of the next layer: behind tanh two in 16 bit, else four in 8. */
-ALWAYS void NAME(hand_on)(const NAME(sums) * sums, const Packed *packed, int output, int tanh, uint8_t *out) {
+/* Outputs from `output` on, of LANES samples, as inputs of the next layer: behind tanh two in 16 bit, else four in
+ * 8. */
+ALWAYS void NAME(hand_on)(const NAME(sums) *sums, const Packed *packed, int output, int tanh, uint8_t *out) {
     const int by = tanh ? 2 : 4;
     const Layer *layer = &packed->layer;
     NAME(sums) numbers[4];
@@ -141,8 +144,8 @@ ALWAYS void NAME(phases)(const uint8_t *const *rows, const Packed *packed, Windo
         }
 }
 
-ALWAYS void NAME(last)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs, const uint16_t *own,
-                       int columns, size_t group_bytes, int peak, uint16_t *out, size_t apart) {
+ALWAYS void NAME(last)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs,
+                       const uint16_t *own, int columns, size_t group_bytes, int peak, uint16_t *out, size_t apart) {
     if (outputs == 4)
         NAME(phases)(rows, packed, window, 4, 4, own, columns, group_bytes, peak, out, apart);
     else if (outputs == 9)
@@ -153,9 +156,9 @@ ALWAYS void NAME(last)(const uint8_t *const *rows, const Packed *packed, Window 
 
 #define FUNCTION static __attribute__((noinline)) TARGET void
 #define LAYER const uint8_t *const *rows, const Packed *packed, int columns, size_t group_bytes, uint8_t *out
-#define LAST                                                                                                            \
-    const uint8_t *const *rows, const Packed *packed, int outputs, const uint16_t *own, int columns, size_t group_bytes, \
-        int peak, uint16_t *out, size_t apart
+#define LAST                                                                                                           \
+    const uint8_t *const *rows, const Packed *packed, int outputs, const uint16_t *own, int columns,                   \
+        size_t group_bytes, int peak, uint16_t *out, size_t apart
 
 FUNCTION NAME(relu_first)(LAYER) {
     NAME(convolve)(rows, packed, windows[RELU_FIRST], 16, 0, columns, group_bytes, out);

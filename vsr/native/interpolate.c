@@ -37,7 +37,8 @@ FASTEST static void whole(const float *in, int columns, float peak, uint16_t *re
     for (int x = 0; x < columns; x++) out[x] = (uint16_t)(int32_t)rounded(in[x] < 0 ? 0 : in[x] > peak ? peak : in[x]);
 }
 
-/* down, across: [scale][taps] weights, taps odd; sample y * scale + a is the sum of down[a][k] * row y + k - taps / 2. */
+/* down, across: [scale][taps] weights, taps odd; sample y * scale + a is the sum of down[a][k] * row y + k
+ * - taps / 2. */
 PUBLIC int vsr_interpolate(const float *down, const float *across, int taps, int scale, const Plane *plane) {
     const int columns = plane->columns, margin = taps / 2;
     if (taps < 1 || taps % 2 == 0 || scale < 1) return UNSUPPORTED;
@@ -63,11 +64,13 @@ PUBLIC int vsr_interpolate(const float *down, const float *across, int taps, int
             else
                 widen8(from, columns, to);
         }
-        for (int k = 0; k < taps; k++) rows[k] = memory + (most(0, least(plane->rows - 1, y + k - margin)) % taps) * apart;
+        for (int k = 0; k < taps; k++)
+            rows[k] = memory + (most(0, least(plane->rows - 1, y + k - margin)) % taps) * apart;
         for (int a = 0; a < scale; a++) {
             uint8_t *to = (uint8_t *)plane->out + ((ptrdiff_t)y * scale + a) * plane->out_stride;
             weigh(rows, down + a * taps, taps, columns, sum + margin);
-            for (int k = 0; k < margin; k++) sum[k] = sum[margin], sum[margin + columns + k] = sum[margin + columns - 1];
+            for (int k = 0; k < margin; k++)
+                sum[k] = sum[margin], sum[margin + columns + k] = sum[margin + columns - 1];
             for (int b = 0; b < scale; b++) {
                 weigh(places, across + b * taps, taps, columns, values);
                 whole(values, columns, (float)plane->peak, phases + b * apart);

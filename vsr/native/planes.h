@@ -38,7 +38,8 @@ static inline int most(int a, int b) { return a > b ? a : b; }
 /* To the nearest whole number, halves to the even one, for what is not negative: the sum has no bits left for less. */
 static inline float rounded(float value) { return (value + 8388608.0f) - 8388608.0f; }
 
-/* phases: [scale] rows of samples, `apart` from one another, to be taken in turn; out: 8-bit samples, or 16-bit ones. */
+/* phases: [scale] rows of samples, `apart` from one another, to be taken in turn; out: 8-bit samples, or 16-bit
+ * ones. */
 void vsr_interleave(const uint16_t *phases, size_t apart, int scale, int columns, int wide, void *out);
 
 #endif
