@@ -111,16 +111,24 @@ ALWAYS void NAME(convolve)(const uint8_t *const *rows, const Packed *packed, Win
     for (int x = 0; x < columns; x += ACROSS * LANES)
         for (int at = 0; at < outputs; at += MANY) {
             NAME(sums) sums[MANY][ACROSS], kept[ACROSS][MANY];
+            uint8_t *const to = out + (size_t)at / by * group_bytes + 4 * (size_t)x;
             NAME(sum)(rows, packed, window, outputs, at, MANY, x, group_bytes, sums);
 #pragma GCC unroll 16
             for (int p = 0; p < ACROSS; p++)
 #pragma GCC unroll 16
                 for (int k = 0; k < MANY; k++) kept[p][k] = sums[k][p];
-            /* Behind tanh not all at once: there are not registers enough. */
+            if (tanh) {
+                /* Not all at once: there are not registers enough. */
+                for (int p = 0; p < ACROSS; p++)
+                    for (int k = 0; k < MANY; k += by)
+                        NAME(hand_on)(kept[p] + k, packed, at + k, 1, to + k / by * group_bytes + 4 * p * LANES);
+                continue;
+            }
+#pragma GCC unroll 16
             for (int p = 0; p < ACROSS; p++)
+#pragma GCC unroll 16
                 for (int k = 0; k < MANY; k += by)
-                    NAME(hand_on)(kept[p] + k, packed, at + k, tanh,
-                                  out + (size_t)(at + k) / by * group_bytes + 4 * (size_t)(x + p * LANES));
+                    NAME(hand_on)(kept[p] + k, packed, at + k, 0, to + k / by * group_bytes + 4 * p * LANES);
         }
 }
 
