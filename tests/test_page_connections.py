@@ -157,10 +157,11 @@ def test_more_connections_than_there_is_room_for(
     wait_for(lambda: status(knock(GET).recv(65536)) == 200)
 
 
-def websocket(knock: Callable[..., socket.socket], **options: Any) -> socket.socket:
+def websocket(knock: Callable[..., socket.socket], *, before: bytes = b"", **options: Any) -> socket.socket:
     key = base64.b64encode(os.urandom(16)).decode()
     head = "GET /live/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    return knock(f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode(), **options)
+    upgrade = f"{head}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+    return knock(before + upgrade, **options)
 
 
 def watched(studio: StubStudio) -> Callable[[], bool]:
@@ -190,12 +191,55 @@ def test_who_never_reads_is_dropped(
     assert one.fileno() >= 0
 
 
+def test_the_last_of_an_answer_is_not_kept_for_ever(
+    server: PageServer, knock: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "READ_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr(StubStudio, "state", lambda self: {"phase": "x" * (1 << 14)})
+    held = server._server.server_state.connections
+    one = knock(buffer=2048)
+    wait_for(lambda: len(held) == 1)
+    transport = next(iter(held)).transport
+
+    def little_is_left() -> bool:
+        one.sendall(GET)
+        time.sleep(0.01)
+        return bool(transport.get_write_buffer_size())
+
+    wait_for(little_is_left)
+    assert transport.get_write_buffer_size() < 1 << 16
+    wait_for(lambda: not held)
+
+
+def test_who_reads_slowly_stays(
+    server: PageServer, knock: Callable[..., socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "READ_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr(connections, "LEAST_READ", 1)
+    monkeypatch.setattr(StubStudio, "state", lambda self: {"phase": "x" * (1 << 24)})
+    held = server._server.server_state.connections
+    one = knock(buffer=4096)
+    wait_for(lambda: len(held) == 1)
+    transport = next(iter(held)).transport
+    # What the system keeps goes in large steps, hundreds of kilobytes each.
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+    one.sendall(GET)
+    wait_for(lambda: bool(transport.get_write_buffer_size()))
+    until = time.monotonic() + 4 * SHORT_SECONDS
+    while time.monotonic() < until:
+        assert one.recv(4096)
+        time.sleep(0.002)
+    assert transport.get_write_buffer_size()
+    assert held
+
+
+@pytest.mark.parametrize("before", [b"", GET])
 def test_who_reads_stays(
-    knock: Callable[..., socket.socket], studio: StubStudio, monkeypatch: pytest.MonkeyPatch
+    knock: Callable[..., socket.socket], studio: StubStudio, monkeypatch: pytest.MonkeyPatch, before: bytes
 ) -> None:
     for name in ("READ_SECONDS", "HEAD_SECONDS", "BODY_SECONDS"):
         monkeypatch.setattr(connections, name, SHORT_SECONDS)
-    one = websocket(knock)
+    one = websocket(knock, before=before)
     wait_for(lambda: studio.stage.viewers == 1)
     until = time.monotonic() + 4 * SHORT_SECONDS
     while time.monotonic() < until:

@@ -177,6 +177,16 @@ def test_only_files_may_be_large(page: tuple[Studio, PageServer, Path]) -> None:
         assert "no file" in text
 
 
+def test_an_upload_is_one_file(page: tuple[Studio, PageServer, Path]) -> None:
+    _, server, folder = page
+    before = set(folder.iterdir())
+    two = _form(b"x", "a.mkv").removesuffix(f"--{_EDGE}--\r\n".encode()) + _form(b"y", "b.mkv")
+    code, text = post(f"{server.url}gradio_api/upload", two, kind=f"multipart/form-data; boundary={_EDGE}")
+    assert code == 413
+    assert "one file" in text
+    assert set(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_bytes_of_fields_are_counted_however_they_come(size: int) -> None:
     head = f'--{_EDGE}\r\nConTent-disposition: form-data; name="filename"\r\n\r\n'.encode()
@@ -184,7 +194,7 @@ def test_bytes_of_fields_are_counted_however_they_come(size: int) -> None:
     counter = FieldCounter(f"multipart/form-data; boundary={_EDGE}")
     for start in range(0, len(body), size):
         counter.feed(body[start : start + size])
-    assert counter.total == 200
+    assert (counter.total, counter.files) == (200, 1)
 
 
 @pytest.mark.parametrize("kind", ["", "text/plain", "multipart/form-data", f"multipart/form-data; boundary={_EDGE}"])
@@ -192,7 +202,7 @@ def test_what_is_no_form_has_no_fields(kind: str) -> None:
     counter = FieldCounter(kind)
     for _ in range(3):
         counter.feed(b"no form at all")
-    assert counter.total == 0
+    assert counter.total == counter.files == 0
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(page: tuple[Studio, PageServer, Path]) -> None:

@@ -24,8 +24,10 @@ HEAD_SECONDS = 10.0
 """For a request without its body."""
 BODY_SECONDS, LEAST_BODY = 30.0, 1 << 14
 """Within so many seconds at least so many bytes, as long as we take them."""
-READ_SECONDS, MOST_UNREAD = 30.0, 1 << 26
-"""How long, and with how many bytes, an answer may wait for its reader to take more of it."""
+READ_SECONDS, LEAST_READ = 30.0, 1 << 14
+"""Within so many seconds so many bytes of an answer are taken by its reader, or all that there are."""
+MOST_UNREAD = 1 << 26
+"""With so many bytes nobody waits for a reader any longer."""
 _REFUSING_SECONDS = 1.0
 
 
@@ -68,15 +70,21 @@ class _Read(asyncio.Protocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._not_read = Deadline(self._drop)
+        self._not_read = Deadline(self._look_at_unread)
+        self._unread = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Watch it from the first byte that is not taken: for its reader even one that is closed waits, for ever."""
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=0)
 
     def pause_writing(self) -> None:
-        """The other side does not read."""
+        """The other side has not read everything."""
         super().pause_writing()
-        self._not_read.start(READ_SECONDS)
+        self._begin_unread()
 
     def resume_writing(self) -> None:
-        """It does."""
+        """It has."""
         super().resume_writing()
         self._not_read.stop()
 
@@ -85,8 +93,15 @@ class _Read(asyncio.Protocol):
         self._not_read.stop()
         super().connection_lost(exc)
 
-    def _drop(self) -> None:
-        self.transport.abort()
+    def _begin_unread(self) -> None:
+        self._unread = self.transport.get_write_buffer_size()
+        self._not_read.start(READ_SECONDS)
+
+    def _look_at_unread(self) -> None:
+        if self._unread - self.transport.get_write_buffer_size() < LEAST_READ:
+            self.transport.abort()
+        else:
+            self._begin_unread()
 
 
 class BoundedHttp(_Read, H11Protocol):
@@ -114,9 +129,7 @@ class BoundedHttp(_Read, H11Protocol):
             return
         self._arrived += len(data)
         super().data_received(data)
-        # It may be a WebSocket by now.
-        if self.transport.get_protocol() is self:
-            self._watch()
+        self._watch()
 
     def on_response_complete(self) -> None:
         """Go on to the next request, which may be here in part."""
@@ -126,7 +139,11 @@ class BoundedHttp(_Read, H11Protocol):
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand it over; what follows is no request."""
         self._forget()
-        super().handle_websocket_upgrade(event)
+        if self.flow.write_paused:
+            # A WebSocket would never be told when the answers before it are read; browsers begin none with such.
+            self.transport.abort()
+        else:
+            super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
@@ -134,6 +151,9 @@ class BoundedHttp(_Read, H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
+        if self.transport.get_protocol() is not self:
+            # It is a WebSocket by now.
+            return
         state = self.conn.their_state
         if state is not h11.IDLE or self.timeout_keep_alive_task is not None:
             self._slow_head.stop()
@@ -181,4 +201,4 @@ class BoundedWebSocket(_Read, WebSocketsSansIOProtocol):
         """Take what came. Pings are answered whether or not the answers are read: not for ever."""
         super().data_received(data)
         if self.transport.get_write_buffer_size() > MOST_UNREAD:
-            self._drop()
+            self.transport.abort()

@@ -124,6 +124,8 @@ class Doors:
             if fields.total > _MOST_IN_FIELDS:
                 detail = f"got more than {_MOST_IN_FIELDS} bytes that are no file; send the file with its name"
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+            if fields.files > 1:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "allowed is one file at a time")
             if total - looked > _LOOK_BYTES:
                 looked = total
                 self._check_disk()

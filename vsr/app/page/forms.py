@@ -1,4 +1,4 @@
-"""How much of an upload is not a file: that is kept in memory by whoever reads the form, and so it must be little."""
+"""What is in an upload: who reads the form keeps in memory what is no file, and open each that is one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FieldCounter:
-    """Looks at a form on its way in, and counts the bytes of its fields; files go to the disk and are not counted.
+    """Looks at a form on its way in, and counts the bytes of its fields and the files, whose bytes go to the disk.
 
     What is no form is not counted either: it is refused by whoever reads it.
 
@@ -22,10 +22,11 @@ class FieldCounter:
 
     Attributes:
         total: bytes of fields so far.
+        files: how many have begun so far.
     """
 
     def __init__(self, content_type: str) -> None:
-        self.total = 0
+        self.total = self.files = 0
         self._is_file = False
         self._name, self._value = bytearray(), bytearray()
         kind, options = parse_options_header(content_type)
@@ -49,6 +50,7 @@ class FieldCounter:
             "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
             "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
             "on_header_end": self._take_header,
+            "on_headers_finished": self._count_file,
             "on_part_data": self._count,
         }
 
@@ -60,6 +62,9 @@ class FieldCounter:
             self._is_file = b"filename" in parse_options_header(bytes(self._value))[1]
         self._name.clear()
         self._value.clear()
+
+    def _count_file(self) -> None:
+        self.files += self._is_file
 
     def _count(self, data: bytes, start: int, end: int) -> None:
         if not self._is_file:
