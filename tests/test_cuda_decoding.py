@@ -250,7 +250,7 @@ def test_a_gpu_that_decodes_nothing_is_left(
     chosen: list[Any] = []
 
     def of_gpu(self: Reader) -> Any:
-        stream = choose(self)
+        stream: Any = choose(self)
         if not chosen:
             stream = OfGpu(stream, codec_context=OfGpu(stream.codec_context, is_hwaccel=True))
         chosen.append(stream)
