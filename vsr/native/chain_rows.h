@@ -5,7 +5,8 @@
  *   TARGET               the attribute that lets the compiler use the instructions
  *   PARTS                whether weights of 8 bit have to be parted, see Packed
  *   LANES                samples in a register: a lane holds one sample's sum of one output
- *   ACROSS, MANY         registers side by side, and outputs, whose sums are kept in registers at a time
+ *   ACROSS, MANY         registers side by side, and outputs, whose sums are kept in registers at a time; at the end of
+ *                        a row one register, where that is enough
  *   sums, floats         LANES numbers of 32 bit
  *   inputs, weights      four inputs of 8 bit, or two of 16, of LANES samples; as many weights, for all lanes
  *   load, window         inputs at an address; four neighbours of 8 bit from an address on, for LANES samples
@@ -24,11 +25,11 @@ ALWAYS NAME(inputs) NAME(read)(const uint8_t *at, Window window, int p) {
     return window.unit == 1 ? NAME(window)(at + p * LANES) : NAME(load)(at + 4 * p * LANES);
 }
 
-ALWAYS void NAME(add)(NAME(sums) sums[ACROSS], const NAME(inputs) inputs[ACROSS], const int8_t *weights,
-                      Window window) {
+ALWAYS void NAME(add)(NAME(sums) sums[ACROSS], const NAME(inputs) inputs[ACROSS], const int8_t *weights, Window window,
+                      int across) {
     const NAME(weights) all = NAME(spread)(weights);
 #pragma GCC unroll 16
-    for (int p = 0; p < ACROSS; p++) {
+    for (int p = 0; p < across; p++) {
         if (window.pairs)
             NAME(dot_pairs)(&sums[p], inputs[p], all);
         else
@@ -38,23 +39,23 @@ ALWAYS void NAME(add)(NAME(sums) sums[ACROSS], const NAME(inputs) inputs[ACROSS]
 
 /* The sums of `at_once` of a layer's outputs from `at` on, at the samples from column x on. */
 ALWAYS void NAME(sum)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs, int at, int at_once,
-                      int x, size_t group_bytes, NAME(sums) sums[][ACROSS]) {
+                      int x, int across, size_t group_bytes, NAME(sums) sums[][ACROSS]) {
     const int8_t *weights = packed->layer.weights + 4 * at;
     const ptrdiff_t left = window.unit * (ptrdiff_t)x + window.left;
     NAME(inputs) inputs[ACROSS];
 #pragma GCC unroll 16
     for (int k = 0; k < at_once; k++)
 #pragma GCC unroll 16
-        for (int p = 0; p < ACROSS; p++) sums[k][p] = NAME(begin)(&packed->layer, at + k);
+        for (int p = 0; p < across; p++) sums[k][p] = NAME(begin)(&packed->layer, at + k);
     for (int dy = 0; dy < window.height; dy++) {
         const uint8_t *group = rows[dy] + left;
         for (int g = 0; g < window.groups; g++, group += group_bytes) {
 #pragma GCC unroll 3
             for (int dx = 0; dx < window.taps; dx++, weights += 4 * outputs) {
 #pragma GCC unroll 16
-                for (int p = 0; p < ACROSS; p++) inputs[p] = NAME(read)(group + window.step * dx, window, p);
+                for (int p = 0; p < across; p++) inputs[p] = NAME(read)(group + window.step * dx, window, p);
 #pragma GCC unroll 16
-                for (int k = 0; k < at_once; k++) NAME(add)(sums[k], inputs, weights + 4 * k, window);
+                for (int k = 0; k < at_once; k++) NAME(add)(sums[k], inputs, weights + 4 * k, window, across);
             }
         }
     }
@@ -65,8 +66,8 @@ ALWAYS void NAME(sum)(const uint8_t *const *rows, const Packed *packed, Window w
             const Rest *rest = packed->rests + i;
             const uint8_t *group = rows[rest->dy] + left + rest->group * group_bytes + window.step * rest->dx;
 #pragma GCC unroll 16
-            for (int p = 0; p < ACROSS; p++) inputs[p] = NAME(read)(group, window, p);
-            NAME(add)(sums[k], inputs, rest->weights, window);
+            for (int p = 0; p < across; p++) inputs[p] = NAME(read)(group, window, p);
+            NAME(add)(sums[k], inputs, rest->weights, window, across);
         }
 }
 
@@ -104,52 +105,66 @@ ALWAYS void NAME(hand_on)(const NAME(sums) *sums, const Packed *packed, int outp
         NAME(pack)(numbers, out);
 }
 
-/* A layer that is not the last, with ReLU or tanh. */
-ALWAYS void NAME(convolve)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs, int tanh,
-                           int columns, size_t group_bytes, uint8_t *out) {
+/* A block of a layer that is not the last, with ReLU or tanh: `across` registers of samples from column x on. */
+ALWAYS void NAME(block)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs, int tanh, int x,
+                        int across, size_t group_bytes, uint8_t *out) {
     const int by = tanh ? 2 : 4;
-    for (int x = 0; x < columns; x += ACROSS * LANES)
-        for (int at = 0; at < outputs; at += MANY) {
-            NAME(sums) sums[MANY][ACROSS], kept[ACROSS][MANY];
-            uint8_t *const to = out + (size_t)at / by * group_bytes + 4 * (size_t)x;
-            NAME(sum)(rows, packed, window, outputs, at, MANY, x, group_bytes, sums);
+    for (int at = 0; at < outputs; at += MANY) {
+        NAME(sums) sums[MANY][ACROSS], kept[ACROSS][MANY];
+        uint8_t *const to = out + (size_t)at / by * group_bytes + 4 * (size_t)x;
+        NAME(sum)(rows, packed, window, outputs, at, MANY, x, across, group_bytes, sums);
 #pragma GCC unroll 16
-            for (int p = 0; p < ACROSS; p++)
+        for (int p = 0; p < across; p++)
 #pragma GCC unroll 16
-                for (int k = 0; k < MANY; k++) kept[p][k] = sums[k][p];
-            if (tanh) {
-                /* Not all at once: there are not registers enough. */
-                for (int p = 0; p < ACROSS; p++)
-                    for (int k = 0; k < MANY; k += by)
-                        NAME(hand_on)(kept[p] + k, packed, at + k, 1, to + k / by * group_bytes + 4 * p * LANES);
-                continue;
-            }
-#pragma GCC unroll 16
-            for (int p = 0; p < ACROSS; p++)
-#pragma GCC unroll 16
+            for (int k = 0; k < MANY; k++) kept[p][k] = sums[k][p];
+        if (tanh) {
+            /* Not all at once: there are not registers enough. */
+            for (int p = 0; p < across; p++)
                 for (int k = 0; k < MANY; k += by)
-                    NAME(hand_on)(kept[p] + k, packed, at + k, 0, to + k / by * group_bytes + 4 * p * LANES);
+                    NAME(hand_on)(kept[p] + k, packed, at + k, 1, to + k / by * group_bytes + 4 * p * LANES);
+            continue;
         }
+#pragma GCC unroll 16
+        for (int p = 0; p < across; p++)
+#pragma GCC unroll 16
+            for (int k = 0; k < MANY; k += by)
+                NAME(hand_on)(kept[p] + k, packed, at + k, 0, to + k / by * group_bytes + 4 * p * LANES);
+    }
 }
 
-/* The last layer: numbers of the larger plane, a row for each place in the square that a sample becomes. */
+ALWAYS void NAME(convolve)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs, int tanh,
+                           int columns, size_t group_bytes, uint8_t *out) {
+    int x = 0;
+    for (; x + LANES < columns; x += ACROSS * LANES)
+        NAME(block)(rows, packed, window, outputs, tanh, x, ACROSS, group_bytes, out);
+    if (x < columns) NAME(block)(rows, packed, window, outputs, tanh, x, 1, group_bytes, out);
+}
+
+/* A block of the last layer: numbers of the larger plane, a row for each place in the square that a sample becomes. */
+ALWAYS void NAME(ends)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs, int at_once,
+                       const uint16_t *own, int x, int across, size_t group_bytes, int peak, uint16_t *out,
+                       size_t apart) {
+    for (int at = 0; at < outputs; at += at_once) {
+        NAME(sums) sums[MANY][ACROSS];
+        NAME(sum)(rows, packed, window, outputs, at, at_once, x, across, group_bytes, sums);
+#pragma GCC unroll 16
+        for (int k = 0; k < at_once; k++)
+#pragma GCC unroll 16
+            for (int p = 0; p < across; p++) {
+                NAME(floats) value = NAME(scaled)(sums[k][p], packed->layer.gain[at + k], packed->layer.bias[at + k]);
+                if (!window.pairs) value = NAME(add_own)(value, own + x + p * LANES);
+                NAME(store_wide)(NAME(whole)(NAME(within)(value, 0.0f, (float)peak)),
+                                 out + (at + k) * apart + x + p * LANES);
+            }
+    }
+}
+
 ALWAYS void NAME(phases)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs, int at_once,
                          const uint16_t *own, int columns, size_t group_bytes, int peak, uint16_t *out, size_t apart) {
-    for (int x = 0; x < columns; x += ACROSS * LANES)
-        for (int at = 0; at < outputs; at += at_once) {
-            NAME(sums) sums[MANY][ACROSS];
-            NAME(sum)(rows, packed, window, outputs, at, at_once, x, group_bytes, sums);
-#pragma GCC unroll 16
-            for (int k = 0; k < at_once; k++)
-#pragma GCC unroll 16
-                for (int p = 0; p < ACROSS; p++) {
-                    NAME(floats) value =
-                        NAME(scaled)(sums[k][p], packed->layer.gain[at + k], packed->layer.bias[at + k]);
-                    if (!window.pairs) value = NAME(add_own)(value, own + x + p * LANES);
-                    NAME(store_wide)(NAME(whole)(NAME(within)(value, 0.0f, (float)peak)),
-                                     out + (at + k) * apart + x + p * LANES);
-                }
-        }
+    int x = 0;
+    for (; x + LANES < columns; x += ACROSS * LANES)
+        NAME(ends)(rows, packed, window, outputs, at_once, own, x, ACROSS, group_bytes, peak, out, apart);
+    if (x < columns) NAME(ends)(rows, packed, window, outputs, at_once, own, x, 1, group_bytes, peak, out, apart);
 }
 
 ALWAYS void NAME(last)(const uint8_t *const *rows, const Packed *packed, Window window, int outputs,
