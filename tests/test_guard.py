@@ -371,7 +371,7 @@ def test_wrong_passwords_wait_for_one_another_and_the_right_one_does_not(monkeyp
         await let_go.wait()
         at_once -= 1
 
-    async def answer(app: Guard, password: str) -> int:
+    async def answer(app: Guard, password: str, *, address: str = "192.0.2.1") -> int:
         said: list[int] = []
         scope = {
             "type": "http",
@@ -380,6 +380,7 @@ def test_wrong_passwords_wait_for_one_another_and_the_right_one_does_not(monkeyp
             "headers": [(b"host", b"localhost"), (b"authorization", basic(password)["Authorization"].encode())],
             "query_string": b"",
             "scheme": "http",
+            "client": (address, 50000),
         }
 
         async def send(message: dict[str, Any]) -> None:
@@ -397,9 +398,16 @@ def test_wrong_passwords_wait_for_one_another_and_the_right_one_does_not(monkeyp
         guesses = [asyncio.create_task(answer(app, f"me:{number}")) for number in range(5)]
         await asyncio.sleep(0)
         assert await answer(app, "me:secret") == 200
+        guesses += [asyncio.create_task(answer(app, f"me:{number}")) for number in range(5, 20)]
+        await asyncio.sleep(0)
+        # Who does not wait for the answers learns nothing either, and keeps only others of that address out.
+        assert await answer(app, "me:secret") == 429
+        assert await answer(app, "me:secret", address="192.0.2.2") == 200
         let_go.set()
-        return await asyncio.gather(*guesses)
+        answers = await asyncio.gather(*guesses)
+        assert await answer(app, "me:secret") == 200
+        return answers
 
     monkeypatch.setattr(guard_module, "asyncio", SimpleNamespace(sleep=sleep, Lock=asyncio.Lock))
-    assert asyncio.run(attack()) == [401] * 5
-    assert waiting == [1] * 5
+    assert asyncio.run(attack()) == [401] * 8 + [429] * 12
+    assert waiting == [1] * 8

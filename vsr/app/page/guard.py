@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import secrets
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
@@ -22,7 +23,8 @@ from vsr.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_GUESS_SECONDS = 0.25
+_GUESS_SECONDS, _MOST_GUESSES = 0.25, 8
+"""How long the next wrong password waits for the one before, and how many may do so from one address."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # Gradio's page has scripts in itself, which change with what it shows, and its HTML component makes functions of text.
@@ -121,6 +123,7 @@ class Guard:
         # Cookies know no ports: two servers on one machine must not take each other's away.
         self._cookie = f"vsr-{secrets.token_hex(4)}"
         self._guessing = asyncio.Lock()
+        self._guesses: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an application of ASGI."""
@@ -133,12 +136,14 @@ class Guard:
             await _refuse(problem, 403, scope, receive, send)
             return
         known = self._credentials is None or self._has_cookie(headers)
+        guesses, address = "authorization" in headers, (scope.get("client") or ("unknown",))[0]
+        if not known and guesses and self._guesses[address] >= _MOST_GUESSES:
+            # Without a look at it: who hangs up need not wait to know that a password was wrong.
+            await _refuse("too many wrong passwords; try again in some seconds", 429, scope, receive, send)
+            return
         if not known and not self._has_password(headers):
-            if "authorization" in headers:
-                log.warning("a wrong name or password from %s", (scope.get("client") or ("unknown",))[0])
-                # One guess after the other, whoever guesses: a right password does not wait.
-                async with self._guessing:
-                    await asyncio.sleep(_GUESS_SECONDS)
+            if guesses:
+                await self._hold_up(address)
             await _refuse("a name and a password are needed", 401, scope, receive, send)
             return
         cookie = None if known else self._new_cookie(scope)
@@ -157,6 +162,18 @@ class Guard:
         if headers.get("sec-fetch-site") in _ELSEWHERE and headers.get("sec-fetch-mode") != "navigate":
             return "pages of other servers may not use this one"
         return None
+
+    async def _hold_up(self, address: str) -> None:
+        """One wrong guess after the other, whoever guesses: a right password does not wait."""
+        log.warning("a wrong name or password from %s", address)
+        self._guesses[address] += 1
+        try:
+            async with self._guessing:
+                await asyncio.sleep(_GUESS_SECONDS)
+        finally:
+            self._guesses[address] -= 1
+            # Those that are 0 would be kept for ever.
+            self._guesses += Counter()
 
     def _has_cookie(self, headers: Headers) -> bool:
         # By hand: parsers give up at the first cookie that some other server on this machine has written badly.
