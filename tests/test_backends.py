@@ -16,6 +16,7 @@ from pictures import difference, network, noise, photo, to_floats
 from vsr import Upscaler, backends
 from vsr.backends import Choice, choose, for_chroma, make_backend, openvino_capabilities
 from vsr.backends.base import Backend, Numbers
+from vsr.backends.device import cuda_device
 from vsr.backends.pytorch import TorchBackend
 from vsr.errors import DeviceError
 from vsr.layout import Layout
@@ -127,6 +128,15 @@ def test_choice_with_a_gpu(machine: pytest.MonkeyPatch) -> None:
         choose("cuda:2")
     with pytest.raises(DeviceError, match=r"int8 on cuda, .* allow fp16, fp32, bf16"):
         choose("cuda", "int8", has_int8=True)
+
+
+def test_on_a_gpu_fp32_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    cuda_device.cache_clear()
+    cuda_device(0)
+    assert torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_choice_without_openvino(machine: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,6 @@ from vsr.app.cuda_bench import LAYOUT, Bench, Skipped, difference, noisy, rounde
 from vsr.app.cuda_trace import traced
 from vsr.backends.base import Numbers, Planes
 from vsr.backends.cuda import CudaRunner, Kernels, Means
-from vsr.backends.device import numerics
 from vsr.backends.pytorch import TYPES
 from vsr.backends.scheduler import SLOTS
 from vsr.models.base import Network, macs_per_input_sample
@@ -343,20 +342,19 @@ def _layers(bench: Bench) -> dict[str, Any]:
     net = copy.deepcopy(_on_device(bench, "espcn")).half()
     found: dict[str, float] = {}
     x = torch.rand(_BATCH, 1, height, width, device=bench.place).half()
-    with numerics(torch.float16):
-        for index, layer in enumerate(net.body):  # type: ignore[arg-type]
-            found[f"{index} {type(layer).__name__.lower()}"] = bench.seconds_of(partial(layer, x))
-            if isinstance(layer, nn.Conv2d):
-                plain = partial(functional.conv2d, x, layer.weight, None, padding=layer.padding)
-                found[f"{index} without bias"] = bench.seconds_of(plain)
-            last, x = x, layer(x)
-        first, final = (net.body[index] for index in (0, 4))  # type: ignore[index]
-        assert isinstance(first, nn.Conv2d) and isinstance(final, nn.Conv2d)
-        patches = torch.rand(_BATCH, 32, height, width, device=bench.place).half().to(memory_format=torch.channels_last)
-        weight = torch.rand(64, 32, 1, 1, device=bench.place).half().to(memory_format=torch.channels_last)
-        found["0 as 1×1 of 32 patches"] = bench.seconds_of(partial(functional.conv2d, patches, weight, first.bias))
-        wider = final.weight.repeat(2, 1, 1, 1).to(memory_format=torch.channels_last)
-        found["4 with 8 outputs"] = bench.seconds_of(partial(functional.conv2d, last, wider, None, padding=1))
+    for index, layer in enumerate(net.body):  # type: ignore[arg-type]
+        found[f"{index} {type(layer).__name__.lower()}"] = bench.seconds_of(partial(layer, x))
+        if isinstance(layer, nn.Conv2d):
+            plain = partial(functional.conv2d, x, layer.weight, None, padding=layer.padding)
+            found[f"{index} without bias"] = bench.seconds_of(plain)
+        last, x = x, layer(x)
+    first, final = (net.body[index] for index in (0, 4))  # type: ignore[index]
+    assert isinstance(first, nn.Conv2d) and isinstance(final, nn.Conv2d)
+    patches = torch.rand(_BATCH, 32, height, width, device=bench.place).half().to(memory_format=torch.channels_last)
+    weight = torch.rand(64, 32, 1, 1, device=bench.place).half().to(memory_format=torch.channels_last)
+    found["0 as 1×1 of 32 patches"] = bench.seconds_of(partial(functional.conv2d, patches, weight, first.bias))
+    wider = final.weight.repeat(2, 1, 1, 1).to(memory_format=torch.channels_last)
+    found["4 with 8 outputs"] = bench.seconds_of(partial(functional.conv2d, last, wider, None, padding=1))
     rows = {name: 1000 * seconds for name, seconds in found.items()}
     return rounded({"layers of": f"espcn fp16 batch {_BATCH}, ms"} | rows)
 

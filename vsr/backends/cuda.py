@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vsr.backends.base import Job, Numbers, Plane, Program, Runner
-from vsr.backends.device import Accelerator, cuda_device, numerics
+from vsr.backends.device import Accelerator, cuda_device
 from vsr.backends.pytorch import TYPES, TorchProgram
 from vsr.backends.scheduler import SLOTS, Bytes, Flight, Lease, Ring
 from vsr.backends.surfaces import left_planes, on_device
@@ -241,15 +241,14 @@ class Kernels:
     @torch.inference_mode()
     def __call__(self, source: Tensor, target: Tensor) -> None:
         """From one flat buffer to another."""
-        with numerics(self.kind):
-            if self._faster is not None:
-                try:
-                    return self._faster(source, target)
-                except Exception as error:
-                    if is_out_of_memory(error):
-                        raise
-                    self._give_up(str(error).partition("\n")[0])
-            return self._compute(source, target)
+        if self._faster is not None:
+            try:
+                return self._faster(source, target)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                self._give_up(str(error).partition("\n")[0])
+        return self._compute(source, target)
 
     def _chain(self) -> Callable[[Tensor, Tensor], None] | None:
         if self.kind == torch.float32:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Protocol
 
@@ -130,15 +130,11 @@ class CudaDevice:
 
 @cache
 def cuda_device(index: int) -> CudaDevice:
-    """The one object for a GPU: networks that share it share its streams, and their work keeps its order."""
-    return CudaDevice(index)
+    """The one object for a GPU: networks that share it share its streams, and their work keeps its order.
 
-
-@contextmanager
-def numerics(kind: torch.dtype) -> Iterator[None]:
-    """How convolutions are computed on a GPU: the fastest way for their shape, and fp32 as fp32.
-
-    What cuDNN calls fp32 by default keeps ten bits of the mantissa, which does not hold ten bits of luma.
+    From then on, in this process, cuDNN computes convolutions the fastest way for their shape, and fp32 as fp32: what
+    it calls that by default keeps ten bits of the mantissa, which does not hold ten bits of luma.
     """
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=kind != torch.float32):
-        yield
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = False
+    return CudaDevice(index)
