@@ -37,6 +37,7 @@ SECTIONS: tuple[tuple[str, Section, float], ...] = (
     ("overflow", sections.overflow, 10),
     ("out of memory", sections.out_of_memory, 30),
     ("two at once", sections.two_at_once, 20),
+    ("colours", sections.colours, 40),
     ("compiled", sections.compiled, 80),
 )
 

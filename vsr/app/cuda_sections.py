@@ -240,6 +240,20 @@ def two_at_once(bench: Bench) -> Found:
     yield rounded({"one_fps": alone, "two_fps": together, "ratio": together / alone})
 
 
+def colours(bench: Bench) -> Found:
+    """Networks on RGB: one picture after the other, and with the next handed in while one is computed."""
+    pictures, count = bench.pictures(1), 1 if bench.rehearse else 10
+    for name, scale in (("srresnet", 2),) if bench.rehearse else (("srresnet", 2), ("srresnet", 4), ("esrgan", 4)):
+        if not bench.in_time:
+            raise Skipped("no time for the rest")
+        up = Upscaler(name, scale=scale, device=bench.device)
+        _through(up, pictures, count=2, in_flight=1)
+        alone, ahead = (
+            count / _through(up, pictures, count=count, in_flight=in_flight) for in_flight in (1, up.in_flight + 1)
+        )
+        yield rounded({"network": name, "scale": scale, "one_fps": alone, "ahead_fps": ahead, "ratio": ahead / alone})
+
+
 class Loud(Network):
     """Twice as large by repetition, by way of numbers that half precision reaches for dark samples only."""
 
