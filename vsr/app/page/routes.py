@@ -23,6 +23,8 @@ from vsr.errors import VsrError
 ASSETS = Path(__file__).parent / "assets"
 
 _BOUNDARY = b"vsr-frame"
+# What a system says of these is what was installed on it last, and a browser runs no script that is called otherwise.
+_ASSET_KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
 _USUAL_WIDTH = 1280
 _MOST_VIEWERS = 32
 _CAMERA_LOOK_SECONDS = 0.5
@@ -106,7 +108,7 @@ def _asset(path: Path) -> Route:
     """One route a file: Gradio has a folder of the same name, and what is not here is looked for there."""
 
     async def serve(request: Request) -> Response:
-        return FileResponse(path, headers={"Cache-Control": "no-cache"})
+        return FileResponse(path, media_type=_ASSET_KINDS.get(path.suffix), headers={"Cache-Control": "no-cache"})
 
     return Route(f"/assets/{path.name}", serve)
 
