@@ -57,11 +57,15 @@ def _form(data: bytes, name: str) -> bytes:
     return head.encode() + data + f"\r\n--{_EDGE}--\r\n".encode()
 
 
+def function_indices(server: PageServer) -> dict[str, int]:
+    """The page's functions by name."""
+    with urllib.request.urlopen(f"{server.url}config", timeout=20) as answer:
+        return {one["api_name"]: one["id"] for one in json.load(answer)["dependencies"]}
+
+
 def call(server: PageServer, function: str, *data: Any) -> tuple[int, str]:
     """Have Gradio call one of the page's functions, and return how that ended."""
-    with urllib.request.urlopen(f"{server.url}config", timeout=20) as answer:
-        known = {one["api_name"]: one["id"] for one in json.load(answer)["dependencies"]}
-    said = {"data": data, "fn_index": known[function], "session_hash": f"s{len(data)}"}
+    said = {"data": data, "fn_index": function_indices(server)[function], "session_hash": f"s{len(data)}"}
     code, text = post(f"{server.url}gradio_api/queue/join", said)
     if code != 200:
         return code, text
@@ -122,7 +126,7 @@ def test_who_takes_an_upload_leaves_the_same_one_of_another(page: tuple[Studio, 
 
 
 @pytest.mark.parametrize(
-    "path", ["process_recording", "component_server", "run/predict", "call/_start", "vibe-edit", "../login", "nonesuch"]
+    "path", ["process_recording", "component_server", "run/_start", "call/_start", "vibe-edit", "../login", "nonesuch"]
 )
 def test_what_the_page_does_not_use_is_not_there(page: tuple[Studio, PageServer, Path], path: str) -> None:
     assert post(f"{page[1].url}gradio_api/{path}", {"data": []})[0] == 404
@@ -137,8 +141,20 @@ def test_nor_what_is_only_to_be_read(page: tuple[Studio, PageServer, Path], path
 @pytest.mark.parametrize(
     ("body", "code"), [(b" " * (1 << 19), 413), (b"[" * 100_000, 400), (b"\xff", 400), (b'{"data":', 400)]
 )
-def test_words_are_few_and_json(page: tuple[Studio, PageServer, Path], body: bytes, code: int) -> None:
-    assert post(f"{page[1].url}gradio_api/queue/join", body)[0] == code
+@pytest.mark.parametrize("path", ["queue/join", "run/predict"])
+def test_words_are_few_and_json(page: tuple[Studio, PageServer, Path], path: str, body: bytes, code: int) -> None:
+    assert post(f"{page[1].url}gradio_api/{path}", body)[0] == code
+
+
+def test_beside_the_queue_the_same_holds(page: tuple[Studio, PageServer, Path], clip: Path) -> None:
+    known = function_indices(page[1])
+    said = {"data": [named(clip)], "fn_index": known["_take"], "session_hash": "s"}
+    assert post(f"{page[1].url}gradio_api/run/predict", said)[0] == 403
+    said = {"data": ["", "", "bicubic", 2, "auto"], "fn_index": known["_start"], "session_hash": "s"}
+    assert post(f"{page[1].url}gradio_api/run/predict", said)[0] >= 400
+    assert page[0].state()["phase"] == "idle"
+    said = {"data": [""], "fn_index": known["_agree"], "session_hash": "s"}
+    assert post(f"{page[1].url}gradio_api/run/predict", said)[0] == 200
 
 
 def test_a_request_that_says_it_is_too_large_is_refused_at_once(page: tuple[Studio, PageServer, Path]) -> None:

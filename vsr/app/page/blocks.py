@@ -145,8 +145,9 @@ class _Controls:
         self.end.click(self._stop, None, None, **quiet)
         self.record.click(self._record, None, None, trigger_mode="once", **quiet)
         everything = [self.seen, *choices, *buttons]
-        page.load(self._agree, self.seen, everything, **quiet)
-        self.sync.click(self._agree, self.seen, everything, trigger_mode="always_last", **quiet)
+        # Answered at once: an answer that got lost in the queue's stream would keep all later ones waiting.
+        page.load(self._agree, self.seen, everything, queue=False, **quiet)
+        self.sync.click(self._agree, self.seen, everything, trigger_mode="always_last", queue=False, **quiet)
 
     def _networks(self, scale: int, model: str) -> gr.Dropdown:
         networks = self._studio.networks(scale)

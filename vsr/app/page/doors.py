@@ -25,7 +25,7 @@ _READ = re.compile(
     r"|/(static|assets|svelte|files)/.+"
     r"|/gradio_api/(info|app_id|startup-events|theme\.css|upload_progress|queue/(data|status)|heartbeat/.+|file=.+)"
 )
-_TOLD = frozenset({"/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"})
+_TOLD = frozenset(f"/gradio_api/{path}" for path in ("queue/join", "run/predict", "cancel", "reset"))
 _UPLOAD = "/gradio_api/upload"
 
 _MOST_TOLD = 1 << 18
