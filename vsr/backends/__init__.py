@@ -148,7 +148,7 @@ def _meaning_c(precisions: tuple[str, ...]) -> tuple[str, ...]:
     """The words for a precision by which the C code is meant."""
     if not precisions:
         return ()
-    # Where a processor multiplies bf16, OpenVINO is about as fast.
+    # Where a processor multiplies bf16, as many of them at a time, OpenVINO stays until both were measured there.
     as_fast = precisions == ("int16",) and "BF16" in openvino_capabilities()
     return precisions if as_fast else ("auto", *precisions)
 
