@@ -213,12 +213,31 @@ def test_bytes_of_fields_are_counted_however_they_come(size: int) -> None:
     assert (counter.total, counter.files) == (200, 1)
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "multipart/form-data", f"multipart/form-data; boundary={_EDGE}"])
+@pytest.mark.parametrize("kind", ["", "text/plain", "multipart/form-data"])
 def test_what_is_no_form_has_no_fields(kind: str) -> None:
     counter = FieldCounter(kind)
     for _ in range(3):
         counter.feed(b"no form at all")
     assert counter.total == counter.files == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "edge"),
+    [
+        (b"no form at all", _EDGE),
+        (_form(b"x", "clip.mkv"), "e" * 500),
+        (_form(b"x", "clip.mkv").replace(b'; filename="clip.mkv"', b""), _EDGE),
+        (_form(b"x", "clip.mkv").replace(b"Content-Disposition:", b"Content-Disposition"), _EDGE),
+    ],
+    ids=["no parts", "a boundary that is too long", "a file without a name", "a header without a colon"],
+)
+@pytest.mark.parametrize("query", ["", "?upload_id=1"])
+def test_a_broken_upload_is_refused(page: tuple[Studio, PageServer, Path], body: bytes, edge: str, query: str) -> None:
+    kind = f"multipart/form-data; boundary={edge}"
+    code, text = post(f"{page[1].url}gradio_api/upload{query}", body, kind=kind)
+    assert code == 400
+    assert "that upload is broken" in text
+    assert "\n" not in text
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(page: tuple[Studio, PageServer, Path]) -> None:

@@ -6,12 +6,13 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
@@ -104,8 +105,9 @@ class Doors:
         self._check_disk()
         self._uploading += 1
         try:
-            kind = Headers(scope=scope).get("content-type", "")
-            await self._app(scope, self._counted(receive, FieldCounter(kind)), self._set_apart(send))
+            with _refused_if_broken():
+                fields = FieldCounter(Headers(scope=scope).get("content-type", ""))
+            await self._app(scope, self._counted(receive, fields), self._set_apart(send))
         finally:
             self._uploading -= 1
             if not self._uploading:
@@ -120,7 +122,8 @@ class Doors:
             body = message.get("body", b"")
             total += len(body)
             self._check_size(total)
-            fields.feed(body)
+            with _refused_if_broken():
+                fields.feed(body)
             if fields.total > _MOST_IN_FIELDS:
                 detail = f"got more than {_MOST_IN_FIELDS} bytes that are no file; send the file with its name"
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
@@ -181,6 +184,15 @@ class Doors:
         for path in self._folder.glob("tmp*"):
             with suppress(OSError):
                 path.unlink()
+
+
+@contextmanager
+def _refused_if_broken() -> Iterator[None]:
+    try:
+        yield
+    except FormParserError as error:
+        detail = f"that upload is broken ({error}); send one file as multipart/form-data"
+        raise HTTPException(HTTPStatus.BAD_REQUEST, detail) from error
 
 
 def _paths(said: Any) -> Iterator[Any]:

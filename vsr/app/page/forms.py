@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+_FILES = b"files"
+"""The name under which Gradio expects a file, and nothing else."""
+
 
 class FieldCounter:
     """Looks at a form on its way in, and counts the bytes of its fields and the files, whose bytes go to the disk.
 
-    What is no form is not counted either: it is refused by whoever reads it.
+    What is not sent as a form is not counted: it is refused by whoever reads it.
 
     Args:
         content_type: as the request states it.
@@ -23,6 +25,9 @@ class FieldCounter:
     Attributes:
         total: bytes of fields so far.
         files: how many have begun so far.
+
+    Raises:
+        FormParserError: no form can be made of it.
     """
 
     def __init__(self, content_type: str) -> None:
@@ -32,17 +37,16 @@ class FieldCounter:
         kind, options = parse_options_header(content_type)
         self._parser: MultipartParser | None = None
         if kind == b"multipart/form-data" and b"boundary" in options:
-            with suppress(MultipartParseError):
-                self._parser = MultipartParser(options[b"boundary"], self._callbacks())
+            self._parser = MultipartParser(options[b"boundary"], self._callbacks())
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes of the body."""
-        if self._parser is None:
-            return
-        try:
+        """Take the next bytes of the body.
+
+        Raises:
+            FormParserError: they are not those of a form, or something else stands in the place of a file.
+        """
+        if self._parser is not None:
             self._parser.write(data)
-        except MultipartParseError:
-            self._parser = None
 
     def _callbacks(self) -> MultipartCallbacks:
         return {
@@ -59,7 +63,10 @@ class FieldCounter:
 
     def _take_header(self) -> None:
         if self._name.lower() == b"content-disposition":
-            self._is_file = b"filename" in parse_options_header(bytes(self._value))[1]
+            options = parse_options_header(bytes(self._value))[1]
+            self._is_file = b"filename" in options
+            if options.get(b"name") == _FILES and not self._is_file:
+                raise FormParserError("its file has no name")
         self._name.clear()
         self._value.clear()
 
