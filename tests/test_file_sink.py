@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,23 @@ def test_the_last_frame_keeps_its_duration(tmp_path: Path) -> None:
     frames = [*written.frames(9), *written.frames([9], duration=50)]
     written.write(tmp_path / "a.mp4", frames, codec="ffv1")
     assert written.read(tmp_path / "a.mp4").stream["duration"] == Fraction(9 + 50, 25)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+@pytest.mark.parametrize(
+    ("ticks", "duration"),
+    [((*range(12), 90), 1), (range(12), 100), ((*range(12), 90, 91, 92), 1), ((0, 80, 81, *range(90, 99)), 5)],
+)
+def test_a_gap_near_the_end_counts_for_the_length(
+    tmp_path: Path, ticks: Sequence[int], duration: int, codec: str, ending: str
+) -> None:
+    *frames, last = written.frames(ticks)
+    options = EncoderOptions(codec=codec, preset="veryfast")
+    written.write(tmp_path / f"a.{ending}", [*frames, replace(last, duration=duration)], options=options)
+    got = written.read(tmp_path / f"a.{ending}")
+    assert got.times == [Fraction(tick, 25) for tick in ticks]
+    assert got.stream["duration"] == Fraction(ticks[-1] + duration, 25)
 
 
 def test_the_nominal_rate_is_stated(tmp_path: Path) -> None:

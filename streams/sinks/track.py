@@ -75,6 +75,8 @@ class VideoTrack:
             self._open(options)
         self._stream: Any = None
         self._last_pts: int | None = None
+        self._end = 0
+        self._lead: int | None = None
         self._durations: dict[int, int] = {}
         if not header_fits(container, self.add_to):
             raise UnsupportedStreamError(_misfit(container, self.encoder))
@@ -156,7 +158,7 @@ class VideoTrack:
         interval = frame.pts - self._last_pts if self._last_pts is not None else 0
         nominal = round(1 / ((self._info.rate or UNKNOWN_RATE) * self.time_base))
         self._durations[frame.pts] = frame.duration or interval or max(nominal, 1)
-        self._last_pts = frame.pts
+        self._last_pts, self._end = frame.pts, frame.pts + self._durations[frame.pts]
         picture = self._maker.make(frame)
         if key:
             picture.pict_type = PictureType.I
@@ -164,7 +166,10 @@ class VideoTrack:
 
     def flush(self) -> Iterator[Any]:
         """The packets that the encoder still held. Nothing may be encoded after."""
-        yield from self._packets(None)
+        packets = list(self._packets(None))
+        if packets and self._container.ticks_exactly:
+            self._reach_the_end(packets[-1])
+        yield from packets
 
     def finish(self, path: Path) -> None:
         """Add what can be said only in the finished file."""
@@ -186,7 +191,16 @@ class VideoTrack:
             packet.time_base = self.time_base
             packet.duration = self._durations.pop(packet.pts, packet.duration)
             packet.stream = self._stream
+            if self._lead is None:
+                self._lead = packet.pts - packet.dts
             yield packet
+
+    def _reach_the_end(self, last: Any) -> None:
+        # MP4 keeps how long it is from one decoding time to the next, and FFmpeg's readers add that up to the length of
+        # the video. Decoding is some pictures ahead: a gap before one of the last would be missing.
+        lead = self._lead or 0
+        last.dts = max(last.dts, last.pts - lead)
+        last.duration = max(last.duration, self._end - lead - last.dts)
 
     def _checked(self, frame: Frame, *, shift: Fraction) -> Frame:
         expected = (*self._size, self._format.name)
