@@ -35,6 +35,7 @@ Verdict = Literal["ready", "silent", "refused", "failed"]
 _EARLY_SECONDS = 15.0
 # What FFmpeg's RTMP makes of every no; a server that is being restarted may look the same, so it is not for good.
 _MAYBE_REFUSALS = frozenset({errno.EPERM, errno.EIO, errno.EPIPE, errno.ECONNRESET})
+_SERVER_SAYS = "Server error: "
 _REFUSALS = (av.HTTPUnauthorizedError, av.HTTPForbiddenError, av.ProtocolNotFoundError)
 
 
@@ -141,6 +142,7 @@ def _from_key(packets: Iterator[Any], pictures: int) -> Iterator[Any]:
 def main() -> int:
     """Read an order from standard input and carry it out; 0 if all was sent."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    av.logging.set_level(av.logging.ERROR)
     order, begun = None, monotonic()
     try:
         order = Order.read(0)
@@ -152,9 +154,17 @@ def main() -> int:
     except (av.FFmpegError, OSError, ValueError, EOFError, StopIteration) as error:
         is_early = monotonic() - begun < _EARLY_SECONDS
         hint = _hint(error) if order is not None and order.muxer == "flv" and is_early else ""
-        _say(report("failed", (getattr(error, "strerror", None) or str(error)) + hint))
+        _say(report("failed", _reason(error) + hint))
         return 1
     return 0
+
+
+def _reason(error: Exception) -> str:
+    # What a server says in so many words is in FFmpeg's log alone: (level, who, text).
+    log = getattr(error, "log", None)
+    if log is not None and log[2].startswith(_SERVER_SAYS):
+        return f"the server says: {log[2].removeprefix(_SERVER_SAYS).strip()}"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _hint(error: Exception) -> str:

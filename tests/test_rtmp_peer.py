@@ -129,6 +129,15 @@ def test_where_nobody_may(server: NginxServer) -> None:
         assert sending.error is None, "the server does not say that it is for good"
 
 
+def test_what_a_server_says_is_told(server: NginxServer) -> None:
+    with camera(server.url()) as first:
+        await_that(lambda: first.sink.status()[0].state == "running")
+        with camera(server.url()) as second:
+            await_that(lambda: second.sink.status()[0].state == "waiting")
+            assert "the server says: Already publishing" in str(second.sink.status()[0].error)
+            assert second.error is None, "the other sender may leave"
+
+
 def test_the_command_sends_to_it(server: NginxServer) -> None:
     arguments = ["live", "synthetic:64x48?live=1&rate=25", "-o", server.url(), "--model", "espcn", "--quiet"]
     run = subprocess.Popen(
