@@ -155,10 +155,10 @@ def test_rest_costs_nothing_and_a_small_change_one_tile() -> None:
 def test_motion_is_compared_seldom_and_rest_is_found_again() -> None:
     inner = Counting()
     runner = reusing(inner)
-    for seed in range(40):
+    for seed in range(80):
         plane = noise(*SHAPE, seed=seed)
         np.testing.assert_array_equal(runner.submit([plane]).result()[0], enlarged(plane))
-    assert inner.shapes == [SHAPE] * 40
+    assert inner.shapes == [SHAPE] * 80
     inner.shapes.clear()
     for _ in range(30):
         np.testing.assert_array_equal(runner.submit([plane]).result()[0], enlarged(plane))
@@ -224,8 +224,8 @@ def test_a_threshold_bounds_the_difference_and_nothing_drifts(threshold: int, bi
     base = np.full(SHAPE, 40 << (bit_depth - 8), numbers.dtype)
     reused = 0
     for number in range(60):
-        # The light fades in slowly, over a camera's noise and something that moves.
-        plane = base + number // 4 + random.integers(0, allowed + 1, SHAPE).astype(base.dtype)
+        # The light fades in, by less than is seen from one picture to the next, over noise and something that moves.
+        plane = base + number // 4 + random.integers(0, allowed // 2 + 1, SHAPE).astype(base.dtype)
         plane[100:130, 5 * number : 5 * number + 20] = number
         before = inner.samples
         result = runner.submit([plane]).result()[0][::2, ::2]
