@@ -78,18 +78,7 @@ $(READY): pyproject.toml setup.py constraints.txt $(wildcard vsr/native/*.[ch])
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	@touch $@
 
-$(DEV): $(READY)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
-	@touch $@
-
-$(BENCH): $(READY)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
-	@touch $@
-
-$(PAGE): $(READY)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[page]'
-	@touch $@
-
-$(CHROME): $(READY)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[page-test]'
+# What is installed beside it goes by the names of the extras in pyproject.toml.
+$(VENV)/.%-ready: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'
 	@touch $@
