@@ -18,10 +18,11 @@ from skimage import data
 from vsr.errors import ConfigError, WeightsError
 from vsr.models import build_network
 from vsr.training import vgg
+from vsr.training.checkpoints import BEST, CHECKPOINT, HISTORY
 from vsr.training.config import DataConfig, GanConfig, ModelConfig, OptimConfig, TrainConfig
 from vsr.training.data import Patches
 from vsr.training.gan import GANTrainer, trainer_for
-from vsr.training.loop import BEST, CHECKPOINT, HISTORY, Trainer
+from vsr.training.loop import Trainer
 from vsr.training.vgg import VGGFeatures, layers_up_to
 
 OPTIONS: dict[str, dict[str, Any]] = {

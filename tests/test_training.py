@@ -20,12 +20,13 @@ from vsr.models import build_network
 from vsr.models.base import Network
 from vsr.models.quantized import quantize, quantized_layers
 from vsr.pairs import find_images
+from vsr.training.checkpoints import BEST, CHECKPOINT, DONE, HISTORY, LAST
 from vsr.training.config import GanConfig, OptimConfig, TrainConfig
 from vsr.training.data import Patches
 from vsr.training.degradation import Compressed, DegradationConfig
 from vsr.training.folders import Source, split
 from vsr.training.loading import PairLoader
-from vsr.training.loop import BEST, CHECKPOINT, DONE, HISTORY, LAST, Trainer, learning_rate, validate
+from vsr.training.loop import Trainer, learning_rate, validate
 from vsr.weights import load_into, start_from
 
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from vsr.models.quantized import calibrate, quantize
 from vsr.pairs import Pair, luma_of, to_image, to_tensor
 from vsr.training.acceleration import Forward, autocast, compiled, device_for, uses_bf16
 from vsr.training.budget import Budget
-from vsr.training.checkpoints import BEST, CHECKPOINT, DONE, HISTORY, LAST, RunFolder
+from vsr.training.checkpoints import BEST, LAST, RunFolder
 from vsr.training.checks import check
 from vsr.training.config import TrainConfig
 from vsr.training.data import Patches
@@ -35,19 +35,6 @@ from vsr.training.losses import LOSSES
 from vsr.training.samples import sample_grid
 from vsr.training.tensorboard import Board
 from vsr.weights import start_from
-
-__all__ = [
-    "BEST",
-    "CHECKPOINT",
-    "DONE",
-    "HISTORY",
-    "LAST",
-    "Trainer",
-    "exported",
-    "follow",
-    "learning_rate",
-    "validate",
-]
 
 log = logging.getLogger(__name__)
 
