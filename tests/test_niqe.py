@@ -113,6 +113,8 @@ def test_refuses(tmp_path: Path) -> None:
         niqe(np.zeros((190, 95), np.uint8))
     with pytest.raises(PixelError, match="uint8"):
         niqe(np.zeros((200, 200), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(PixelError, match="H×W"):
+        niqe(np.zeros(200, np.uint8))
     with pytest.raises(PixelError, match="-1"):
         niqe(np.zeros((200, 200), np.uint8), border=-1)
     with pytest.raises(DataError, match="sharp patches"):

@@ -69,7 +69,7 @@ def niqe(luma: npt.NDArray[np.uint8], *, border: int = 0, model: Naturalness | N
     """
     if border < 0:
         raise PixelError(f"got a border of {border}, it must be at least 0")
-    found, _ = patch_features(luma[border : luma.shape[0] - border, border : luma.shape[1] - border])
+    found, _ = patch_features(luma[tuple(slice(border, side - border) for side in luma.shape)])
     model = model or shipped_model()
     # Patches without any contrast have no shape, and are left out of the mean as of the covariance.
     found = found[np.isfinite(found).all(axis=1)]

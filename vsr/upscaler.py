@@ -45,7 +45,8 @@ class Upscaler:
     Args:
         model: a name that ``vsr.list_models()`` gives.
         scale: 2, 3 or 4.
-        device: ``"auto"``, ``"cpu"``, ``"native"``, ``"openvino"``, ``"torch"``, ``"cuda"`` or ``"cuda:1"``.
+        device: ``"auto"``, ``"cpu"``, ``"native"``, ``"openvino"``, ``"torch"``, ``"cuda"``, ``"cuda:1"``, or several
+            GPUs at once: ``"cuda:0,1"``, ``"cuda:all"``.
         precision: ``"auto"``, ``"fp32"``, ``"fp16"``, ``"bf16"``, ``"int16"`` or ``"int8"``.
         tile: largest side of what is worked on at once, in input samples, but never less than the network needs to see
             plus a little; None chooses by memory. No choice changes the result; but for the deepest networks
@@ -228,7 +229,7 @@ class Upscaler:
             )
 
 
-def load(model: str, scale: int, precision: Literal["fp32", "int8"] | str, *, blend: float | None = None) -> Network:
+def load(model: str, scale: int, precision: Literal["fp32", "int8"], *, blend: float | None = None) -> Network:
     """A network ready to run: its shipped weights where it has any, 8-bit ones for int8.
 
     Raises:
@@ -236,7 +237,7 @@ def load(model: str, scale: int, precision: Literal["fp32", "int8"] | str, *, bl
     """
     if not model_spec(model).trained:
         return build_network(model, scale=scale).eval()
-    return load_network(model, scale=scale, precision="int8" if precision == "int8" else "fp32", blend=blend)
+    return load_network(model, scale=scale, precision=precision, blend=blend)
 
 
 def _fitting(network: Network, scale: int) -> Network:

@@ -94,7 +94,7 @@ class Backend(Protocol):
 
     Attributes:
         name: for people: ``"OpenVINO on CPU"``.
-        precision: ``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``: what the arithmetic is done in.
+        precision: ``"fp32"``, ``"bf16"``, ``"fp16"``, ``"int16"`` or ``"int8"``: what the arithmetic is done in.
         in_flight: how many jobs it takes to keep it busy.
     """
 
