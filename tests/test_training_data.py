@@ -167,10 +167,10 @@ def test_tiny_pictures_are_passed_over(tmp_path: Path) -> None:
     assert [pair.low.shape for pair in pairs] == [(16, 20)]
 
 
-def test_gray_of_16_bit_is_not_clipped(tmp_path: Path) -> None:
+def test_gray_of_16_bit_is_rounded_and_not_clipped(tmp_path: Path) -> None:
     gray = data.camera()[:20, :30]
     for name in ("deep.png", "deep.tif"):
-        Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / name)
+        Image.fromarray(gray.astype(np.uint16) * 257 + np.uint16(100)).save(tmp_path / name)
         np.testing.assert_array_equal(read_rgb(tmp_path / name), np.dstack([gray] * 3))
 
 
