@@ -21,6 +21,9 @@ from streams.frame import Surface
 from streams.sources import FileSource, hwaccel
 from streams.sources.hwaccel import open_with
 from streams.sources.reader import Reader
+from vsr import upscaler
+from vsr.app.jobs import upscale_video
+from vsr.backends import Choice
 
 
 def no_driver(*_: Any, **__: Any) -> Any:
@@ -53,7 +56,7 @@ def test_without_a_driver_software_decodes(
 def test_a_codec_no_gpu_knows_is_decoded_in_software(
     clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(hwaccel, "_open_on_gpu", av.open)
+    monkeypatch.setattr(hwaccel, "_open_on_gpu", lambda url, _, **options: av.open(url, **options))
     assert same(planes(clip, hwaccel="cuda"), planes(clip))
     assert "it does not know the codec" in caplog.text
 
@@ -223,6 +226,33 @@ def test_the_decoder_is_asked_to_leave_pictures_on_the_gpu(clip: Path, monkeypat
     assert asked[0].is_hw_owned
     # The context that PyTorch uses.
     assert asked[0].options == {"primary_ctx": "1"}
+
+
+@pytest.mark.parametrize(("device", "gpu"), [("auto", 0), ("cuda", 0), ("cuda:1", 1), ("cuda:2,0", 2), ("cuda:all", 0)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_gpu_that_computes_decodes(
+    device: str, gpu: int, shared: bool, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[int] = []
+    asked: list[Any] = []
+
+    def opened(*args: Any, hwaccel: Any = None, **options: Any) -> Any:
+        if hwaccel is not None:
+            asked.append(hwaccel)
+            if hwaccel.is_hw_owned and not shared:
+                raise av.error.OSError(95, "Operation not supported", "av_hwdevice_ctx_create")
+        return real(*args, **options)
+
+    real = av.open
+    monkeypatch.setattr(hwaccel.av, "open", opened)
+    monkeypatch.setattr(hwaccel, "share_primary_context", contexts.append)
+    settled = Choice(device="cpu", precision="fp32", reason="pretended")
+    monkeypatch.setattr(upscaler, "choose", lambda *_, **__: settled)
+    # From the middle, which opens the file more than once.
+    upscale_video(clip, tmp_path / "out.mkv", model="nearest", device=device, hwaccel="cuda", start_seconds=0.2)
+    assert {*contexts} == {gpu}
+    assert {accel.device_id for accel in asked} == {gpu}
+    assert len(asked) == len(contexts) * (1 if shared else 2)
 
 
 class OfGpu:

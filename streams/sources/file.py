@@ -67,6 +67,7 @@ class FileSource(Source):
         hwaccel: ``"cuda"``: decode on the GPU, and where that cannot be, in software with a warning; ``"auto"``: the
             same, without a warning where there is no GPU; ``"none"``. What a GPU decodes stays there until its planes
             are looked at (:class:`streams.frame.Surface`).
+        gpu: index of the GPU that decodes, if one does.
 
     Raises:
         SourceNotFoundError: there is no such file.
@@ -85,16 +86,17 @@ class FileSource(Source):
         max_frames: int | None = None,
         chroma_location: ChromaLocation | None = None,
         hwaccel: HardwareDecoding = "none",
+        gpu: int = 0,
     ) -> None:
         if deinterlace not in get_args(Deinterlace):
             raise SourceError(f"got deinterlace {deinterlace!r}, allowed are {', '.join(get_args(Deinterlace))}")
-        self._path, self._hwaccel = Path(path), check(hwaccel)
+        self._path, self._hwaccel, self._gpu = Path(path), check(hwaccel), gpu
         self._part = Part.from_seconds(start_seconds, duration_seconds, max_frames)
         self._deinterlacer: Deinterlacer[_Note] = Deinterlacer(deinterlace)
         self._planar = Planar()
         self._closed = self._reported = False
         self._told: set[str] = set()
-        self._reader = Reader(self._path, hwaccel=self._hwaccel)
+        self._reader = Reader(self._path, hwaccel=self._hwaccel, gpu=self._gpu)
         try:
             self._open(rotate=rotate, chroma_location=chroma_location)
         except BaseException:
@@ -195,7 +197,7 @@ class FileSource(Source):
 
     def _from_the_top(self) -> av.VideoFrame:
         self._reader.close()
-        self._reader = Reader(self._path, hwaccel=self._hwaccel)
+        self._reader = Reader(self._path, hwaccel=self._hwaccel, gpu=self._gpu)
         first = self._reader.first_frame()
         if first is None:
             raise NoVideoError(f"{self._path}: could be decoded once and not again; was it changed?")

@@ -21,8 +21,6 @@ HardwareDecoding: TypeAlias = Literal["none", "auto", "cuda"]
 """``"cuda"`` warns where software has to do; ``"auto"`` does not."""
 
 _KIND = "cuda"
-_DEVICE = 0
-"""That on which FFmpeg decodes where it is not told another one."""
 _REFUSALS = (av.FFmpegError, OSError, ValueError, NotImplementedError, RuntimeError)
 
 
@@ -52,8 +50,14 @@ def decodes(context: Any) -> bool:
     return bool(context.is_hwaccel and context.pix_fmt == _KIND)
 
 
-def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContainer:
+def open_with(asked: HardwareDecoding, url: str, *, gpu: int = 0, **options: Any) -> InputContainer:
     """Open an input for reading with the decoder that was asked for, or in software, with the reason in the log.
+
+    Args:
+        asked: where to decode.
+        url: of the input.
+        gpu: index of the GPU that decodes.
+        options: of ``av.open``.
 
     Raises:
         av.FFmpegError, OSError, ValueError: it cannot be opened at all.
@@ -62,7 +66,7 @@ def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContain
         return _open(url, **options)
     level = loudness(asked)
     try:
-        container = _open_on_gpu(url, **options)
+        container = _open_on_gpu(url, gpu, **options)
     except _REFUSALS as error:
         # Even where a fallback is allowed FFmpeg refuses without the driver; and it may be the input, as will be seen.
         container = _open(url, **options)
@@ -76,15 +80,16 @@ def open_with(asked: HardwareDecoding, url: str, **options: Any) -> InputContain
     return container
 
 
-def _open_on_gpu(url: str, **options: Any) -> InputContainer:
+def _open_on_gpu(url: str, gpu: int, **options: Any) -> InputContainer:
     if _KIND not in hwdevices_available():
         raise NotImplementedError("this FFmpeg is built without CUDA")
-    share_primary_context(_DEVICE)
+    share_primary_context(gpu)
+    place: Any = {"device": str(gpu), "allow_software_fallback": True}
     try:
         # What is owned by the hardware is in the primary context, unless PyAV is told otherwise.
-        return _open(url, hwaccel=HWAccel(_KIND, allow_software_fallback=True, is_hw_owned=True), **options)
+        return _open(url, hwaccel=HWAccel(_KIND, is_hw_owned=True, **place), **options)
     except _REFUSALS as error:
-        container = _open(url, hwaccel=HWAccel(_KIND, allow_software_fallback=True), **options)
+        container = _open(url, hwaccel=HWAccel(_KIND, **place), **options)
         log.info("pictures are copied to the host: FFmpeg is not let into the context of the GPU (%s)", _words(error))
         return container
 

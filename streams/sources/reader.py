@@ -30,6 +30,7 @@ class Reader:
         path: the file.
         threads: how the decoder uses them.
         hwaccel: where to decode, see :mod:`streams.sources.hwaccel`.
+        gpu: index of the GPU that decodes, if one does.
 
     Attributes:
         container, stream: PyAV's, for whoever describes the input.
@@ -40,7 +41,12 @@ class Reader:
     """
 
     def __init__(
-        self, path: Path, *, threads: Literal["AUTO", "SLICE"] = "AUTO", hwaccel: HardwareDecoding = "none"
+        self,
+        path: Path,
+        *,
+        threads: Literal["AUTO", "SLICE"] = "AUTO",
+        hwaccel: HardwareDecoding = "none",
+        gpu: int = 0,
     ) -> None:
         self.path = path
         self.skipped_packets = 0
@@ -50,7 +56,7 @@ class Reader:
         self._failure: SourceError | None = None
         self._last_packet_pts: int | None = None
         self._last_frame_pts: int | None = None
-        self.container = open_container(path, hwaccel=hwaccel)
+        self.container = open_container(path, hwaccel=hwaccel, gpu=gpu)
         try:
             self.stream = self._choose()
         except BaseException:
@@ -210,7 +216,7 @@ class Reader:
             again.close()
 
 
-def open_container(path: Path, *, hwaccel: HardwareDecoding = "none") -> InputContainer:
+def open_container(path: Path, *, hwaccel: HardwareDecoding = "none", gpu: int = 0) -> InputContainer:
     """Open a file for reading, every failure as one clear :class:`SourceError`; in software where no GPU helps."""
     try:
         size = path.stat().st_size if path.is_file() else None
@@ -224,7 +230,7 @@ def open_container(path: Path, *, hwaccel: HardwareDecoding = "none") -> InputCo
         raise SourceError(f"{path}: the file is empty (0 bytes); was it copied completely?")
     try:
         # The prefix keeps FFmpeg from reading a protocol into a name with a colon.
-        return open_with(hwaccel, f"file:{path}", metadata_errors="replace")
+        return open_with(hwaccel, f"file:{path}", gpu=gpu, metadata_errors="replace")
     except PermissionError as error:
         raise SourceError(f"{path}: permission denied; make the file readable") from error
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -105,7 +105,7 @@ def upscale_video(
         overwrite: replace ``dst`` if it exists.
         chroma_location: ``"left"``, ``"center"`` or ``"topleft"``, if it is known better than the codec's convention.
         hwaccel: ``"none"``; ``"auto"``: decode on a GPU where there is one; ``"cuda"``: the same, with a warning where
-            software has to do.
+            software has to do. It is that of ``device``, of several the first.
         on_progress: called from another thread after each frame written; what it raises ends the job.
         stop: set it, from any thread, to end the job.
         profile: collects what every thread did when.
@@ -136,6 +136,7 @@ def upscale_video(
         chroma_location=chroma_location,
         max_frames=max_frames,
         hwaccel=hwaccel,
+        gpu=_first_gpu(device),
         **part,
     ) as source:
         info = source.info
@@ -271,6 +272,12 @@ class _Job:
         if not self.sink.frames:
             return "nothing was written yet"
         return f"what was written until then plays: {self.sink.partial}"
+
+
+def _first_gpu(device: str) -> int:
+    """The index in ``"cuda:1"`` and ``"cuda:1,2"``; 0 where a device names none."""
+    index = device.partition(":")[2].partition(",")[0]
+    return int(index) if index.isdecimal() else 0
 
 
 def _usable(threads: int) -> int:
