@@ -100,6 +100,9 @@ class Surface(Sequence[Plane]):
 
         Samples of more than 8 bits are in the high bits of 16. What writes them may still be under way on the default
         stream of the GPU; the memory is whole as long as this object or what was made of a capsule lives.
+
+        Raises:
+            RuntimeError: it cannot be had there, for want of memory, say; the planes can be copied all the same.
         """
 
     @abstractmethod

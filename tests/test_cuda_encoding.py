@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from fake_device import FakeDevice
 from gpu_pictures import decoded_on_gpu, pretend_cuda, same, surface_frame
 from pictures import network, noise
@@ -23,6 +25,8 @@ from vsr import Upscaler
 from vsr.app.enhancer import UpscalerEnhancer
 from vsr.app.jobs import upscale_video
 from vsr.app.surfaces import LargerSurface
+from vsr.backends import surfaces
+from vsr.backends.surfaces import DevicePlane
 from vsr.errors import ConfigError
 
 NVENC = EncoderOptions(codec="h264_nvenc", gpu=0)
@@ -121,6 +125,44 @@ def test_a_picture_in_two_pieces_is_copied(nvenc: list[int | None], tmp_path: Pa
         sink.write(there)
     assert there.planes._planes is not None  # type: ignore[attr-defined]
     assert same(decoded(tmp_path / "out.mkv")[0], here.planes)
+
+
+def test_a_gpu_without_room_loses_no_picture(
+    clip: Path,
+    device: FakeDevice,
+    nvenc: list[int | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    upscale_video(clip, tmp_path / "host.mkv", model="espcn", codec="ffv1")
+    packed, asked = surfaces.packed, itertools.count(1)
+
+    def full(planes: Any) -> Any:
+        if next(asked) < 5:
+            return packed(planes)
+        raise torch.OutOfMemoryError("fake: out of memory\nand much more")
+
+    monkeypatch.setattr(surfaces, "packed", full)
+    upscale_video(clip, tmp_path / "gpu.mkv", model="espcn", codec="h264_nvenc")
+    [told] = [record.message for record in caplog.records if "host" in record.message]
+    assert told.endswith("from here on: no room beside them there (fake: out of memory)")
+    assert next(asked) == 6
+    results = [decoded(tmp_path / name) for name in ("gpu.mkv", "host.mkv")]
+    assert len(results[0]) == 12
+    assert all(same(one, other) for one, other in zip(*results, strict=True))
+
+
+def test_what_another_gpu_made_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tensor's own method knows the current GPU of a thread alone."""
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise BufferError("Can't export tensors on a different CUDA device index")
+
+    monkeypatch.setattr(torch.Tensor, "__dlpack__", refused)
+    planes = [DevicePlane(torch.from_numpy(noise(*shape))) for shape in ((34, 46), (17, 23), (17, 23))]
+    picture = av.VideoFrame.from_dlpack(surfaces.packed(planes), format="nv12")
+    assert (picture.width, picture.height) == (46, 34)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class SurfaceMaker(PictureMaker):
 
     def __init__(self, form: PixelFormat, *, width: int, height: int, pix_fmt: str, gpu: int) -> None:
         super().__init__(form, width=width, height=height, pix_fmt=pix_fmt)
-        self._gpu = gpu
+        self._gpu: int | None = gpu
         # The context that PyTorch uses: an address means nothing in another one.
         self._there = CudaContext(device_id=gpu, primary_ctx=True)
 
@@ -58,7 +58,14 @@ class SurfaceMaker(PictureMaker):
         planes = frame.planes
         if not isinstance(planes, Surface) or planes.device != self._gpu:
             return super().make(frame)
-        picture = av.VideoFrame.from_dlpack(planes.export(), format=self._pix_fmt, cuda_context=self._there)
+        try:
+            exported = planes.export()
+        except (MemoryError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            log.warning("larger pictures are copied to the host from here on: no room beside them there (%s)", reason)
+            self._gpu = None
+            return super().make(frame)
+        picture = av.VideoFrame.from_dlpack(exported, format=self._pix_fmt, cuda_context=self._there)
         luma, chroma = picture.planes
         # NVENC is told one address, and looks for chroma right behind luma.
         if chroma.buffer_ptr != luma.buffer_ptr + luma.line_size * picture.height:

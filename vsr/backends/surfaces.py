@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.dlpack import from_dlpack
+from torch.utils.dlpack import from_dlpack, to_dlpack  # type: ignore[attr-defined]
 
 from vsr.backends.scheduler import Device
 
@@ -106,6 +106,9 @@ def packed(planes: Sequence[DevicePlane]) -> tuple[Any, Any]:
 
     Returns:
         DLPack capsules of luma H×W and of chroma H/2×W/2×2, which are written already.
+
+    Raises:
+        RuntimeError: out of memory on the GPU; the planes are as they were.
     """
     luma = planes[0]
     (rows, columns), shift = luma.shape, 0 if luma.bit_depth == 8 else 16 - luma.bit_depth
@@ -117,7 +120,8 @@ def packed(planes: Sequence[DevicePlane]) -> tuple[Any, Any]:
     if memory.is_cuda:
         torch.cuda.current_stream(memory.device).synchronize()
     kind = torch.uint8 if luma.bit_depth == 8 else torch.uint16
-    return memory[:rows].view(kind).__dlpack__(), chroma.view(kind).__dlpack__()
+    # The tensor's own method refuses what does not lie on the current GPU of the thread.
+    return to_dlpack(memory[:rows].view(kind)), to_dlpack(chroma.view(kind))
 
 
 @dataclass(frozen=True, slots=True)
