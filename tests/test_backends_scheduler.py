@@ -62,6 +62,19 @@ def numbers_through(ring: Ring, count: int, *, in_flight: int, pause: Callable[[
     return seen
 
 
+def test_memory_that_another_stream_is_not_done_with_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = FakeDevice()
+    memory = device.memory
+
+    def used_before(size: int) -> Tensor:
+        buffer = memory(size)
+        device.launch(device.stream(FOREIGN), lambda: None, reads=[buffer], writes=[])
+        return buffer
+
+    monkeypatch.setattr(device, "memory", used_before)
+    assert numbers_through(ring_on(device), 5, in_flight=2) == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_random_times_change_nothing(seed: int) -> None:
     rng = random.Random(seed)
@@ -80,8 +93,8 @@ def test_the_slowest_stream_sets_the_pace(up: float, compute: float, down: float
     numbers_through(ring_on(device), count, in_flight=4)
     slowest, serial = max(up, compute, down), up + compute + down
     assert count * slowest <= device.finish() <= count * slowest + serial
-    for stream in device.streams.values():
-        assert stream.busy == pytest.approx(count * {"up": up, "compute": compute, "down": down}[stream.name])
+    for name, seconds in (("up", up), ("compute", compute), ("down", down)):
+        assert device.streams[name].busy == pytest.approx(count * seconds)
 
 
 def test_one_at_a_time_takes_the_sum() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -95,6 +96,32 @@ def test_kernels_are_recorded_once_for_each_slot() -> None:
     runner = backend(device).runner(network("nearest", 2), Numbers())
     assert all((result == plane.repeat(2, 0).repeat(2, 1)).all() for plane, result in run(runner, 20))
     assert device.captures == 3
+
+
+def test_no_thread_records_what_it_has_not_launched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cuDNN looks for the fastest way in every thread anew, and not while kernels are recorded."""
+    device = FakeDevice()
+    did: list[tuple[str, int]] = []
+    capture, launch = device.capture, device.launch
+
+    def told(what: str, act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            did.append((what, threading.get_ident()))
+            return act(*args, **options)
+
+        return call
+
+    monkeypatch.setattr(device, "capture", told("capture", capture))
+    monkeypatch.setattr(device, "launch", told("launch", launch))
+    runner = backend(device).runner(network("nearest", 2), Numbers())
+    # As the workshop of a live run does before it hands a network over.
+    workshop = threading.Thread(target=run, args=(runner, 5))
+    workshop.start()
+    workshop.join()
+    assert all((result == plane.repeat(2, 0).repeat(2, 1)).all() for plane, result in run(runner, 12))
+    assert device.captures == 3
+    for at, (what, thread) in enumerate(did):
+        assert what == "launch" or ("launch", thread) in did[:at]
 
 
 def test_what_cannot_be_recorded_is_launched(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -326,7 +327,8 @@ class Recorded:
 
     def __init__(self, device: Accelerator, kernels: Kernels, *, graphs: bool) -> None:
         self.device, self.kernels, self.graphs = device, kernels, graphs
-        self._eager = 0
+        # What cuDNN found it knows in that thread only.
+        self._eager = threading.local()
         self._replays: dict[int, Callable[[], None]] = {}
 
     def __call__(self, source: Tensor, target: Tensor) -> Callable[[], None]:
@@ -338,8 +340,9 @@ class Recorded:
         slot = source.data_ptr()
         if slot in self._replays:
             return self._replays[slot]
-        if not self.graphs or self._eager < _EAGER_BATCHES:
-            self._eager += 1
+        eager = getattr(self._eager, "batches", 0)
+        if not self.graphs or eager < _EAGER_BATCHES:
+            self._eager.batches = eager + 1
             return work
         return self._record(slot, work)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ class CudaDevice:
     def __init__(self, index: int = 0) -> None:
         self.device = torch.device("cuda", index)
         self._streams: dict[str, torch.cuda.Stream] = {}
-        self._graphs: Any = None
+        self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
         self._lock = threading.RLock()
 
     def alone(self) -> AbstractContextManager[object]:
@@ -56,9 +57,10 @@ class CudaDevice:
 
     def stream(self, name: str) -> torch.cuda.Stream:
         """The stream of that name; whoever asks shares it."""
-        if name not in self._streams:
-            self._streams[name] = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        return self._streams[name]
+        with self._lock:
+            if name not in self._streams:
+                self._streams[name] = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            return self._streams[name]
 
     def pinned(self, size: int) -> Tensor:
         """Page-locked memory, which the copy engines reach without the host."""
@@ -105,13 +107,18 @@ class CudaDevice:
 
     def capture(self, stream: torch.cuda.Stream, work: Callable[[], None]) -> Callable[[], None]:
         """A CUDA graph. All of them share one pool of memory: they are replayed one after the other."""
-        if self._graphs is None:
-            self._graphs = torch.cuda.graph_pool_handle()
+        # PyTorch takes no pool again whose last graph is gone: it is that of a living one, held until this one is made.
+        other = next(iter(self._graphs), None)
         graph = torch.cuda.CUDAGraph()
-        # Other threads pin memory and ask for events meanwhile, which must not break the recording.
-        mode = {"pool": self._graphs, "stream": stream, "capture_error_mode": "thread_local"}
-        with torch.cuda.device(self.device), torch.cuda.graph(graph, **mode):
+        pool = None if other is None else other.pool()
+        # Where a recording fails PyTorch stays in its stream, which the outer context leaves. Other threads pin memory
+        # and ask for events meanwhile, which must not break the recording.
+        with (
+            torch.cuda.stream(stream),
+            torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
+        ):
             work()
+        self._graphs.add(graph)
         replay: Callable[[], None] = graph.replay
         return replay
 

@@ -215,6 +215,8 @@ class Ring:
         self.kept = 2 * slots + kept_bytes // size_out
         self._up, self._compute, self._down = (device.stream(name) for name in ("up", "compute", "down"))
         self._slots = deque(_Slot(device.memory(size_in), device.memory(size_out)) for _ in range(slots))
+        # Who had this memory before may have enqueued its last use in a stream that is not ours.
+        device.wait(self._up, device.foreign())
 
     def submit(self, source: Input, *, leave: bool = False) -> Flight:
         """Enqueue a batch.
