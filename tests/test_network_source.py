@@ -23,6 +23,7 @@ from streams.sources import NetworkSource
 from streams.sources.backoff import Backoff
 from streams.sources.connection import Sign, Traits
 from streams.sources.live import LiveSource
+from streams.sources.status import Patience
 
 
 def opened(server: RtspServer, **options) -> NetworkSource:
@@ -344,11 +345,17 @@ class Blind:
         """Nothing is held."""
 
 
-def test_data_without_pictures_is_a_loss(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.sources.live._PICTURE_SECONDS", 0.3)
-    with LiveSource(lambda: Blind(3), name="cam", backoff=Backoff(first_seconds=0.01)) as source:
+def test_data_without_pictures_is_a_loss(no_leaks: None) -> None:
+    options = {"patience": Patience(stall_timeout_seconds=1), "backoff": Backoff(first_seconds=0.01)}
+    with LiveSource(lambda: Blind(3), name="cam", **options) as source:
         frames = iter(source)
         assert not any(map(is_marked, take(frames, 3)))
         assert rises(until(frames, is_marked))
         assert (source.status.reconnects, source.status.stalls) == (1, 1)
-        assert source.status.last_error == "cam: sends data, and no picture within 0.3 s"
+        assert source.status.last_error == "cam: sends data, and no picture within 1 s"
+
+
+def test_a_first_picture_may_take_longer(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.sources.live._FIRST_PICTURE_SECONDS", 1.5)
+    with pytest.raises(SourceLostError, match=r"no picture within 1\.5 s"):
+        LiveSource(lambda: Blind(0), name="cam", patience=Patience(stall_timeout_seconds=1))

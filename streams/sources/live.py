@@ -30,8 +30,8 @@ _POLL_SECONDS = 0.1
 """How soon a stall is noticed; a picture, an error and :meth:`LiveSource.close` are noticed at once."""
 _OPEN_GRACE_SECONDS = 1.0
 """How much longer than its own timeout FFmpeg may take to open: it does not bound the look-up of names."""
-_PICTURE_SECONDS = 30.0
-"""How long data may come without a picture: cameras send a key frame every ten seconds at the latest."""
+_FIRST_PICTURE_SECONDS = 30.0
+"""How long data may come without a first picture: cameras send a key frame every ten seconds at the latest."""
 _PATIENCE_SECONDS = 1.0
 """How long closing waits for a read under way."""
 
@@ -229,7 +229,8 @@ class LiveSource(Source):
         if quiet > limit:
             self._status = replace(self._status, stalls=self._status.stalls + 1)
             raise SourceLostError(f"{self._name}: nothing came for {limit:g} s")
-        limit = max(_PICTURE_SECONDS, traits.lull_seconds)
+        if not self._status.connected:
+            limit = max(_FIRST_PICTURE_SECONDS, limit)
         if self._clock.now() - since > limit:
             self._status = replace(self._status, stalls=self._status.stalls + 1)
             raise SourceLostError(f"{self._name}: sends data, and no picture within {limit:g} s")

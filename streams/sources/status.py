@@ -34,7 +34,7 @@ class Patience:
 
     Attributes:
         open_timeout_seconds: for a connection.
-        stall_timeout_seconds: for anything to come over it.
+        stall_timeout_seconds: for anything to come over it, and after the first picture for the next.
         max_retries: tries in a row without a picture before giving up; None: for ever.
         wait: begin with retries too, where a source that is not there when it is opened is an error otherwise.
 
