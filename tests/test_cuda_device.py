@@ -42,7 +42,10 @@ class Graphs:
         @contextmanager
         def stream(name: str) -> Iterator[None]:
             before, self.current = self.current, name
-            yield from self._until(before)
+            try:
+                yield
+            finally:
+                self.current = before
 
         @contextmanager
         def graph(made: Graph, *, pool: int | None, stream: str, capture_error_mode: str) -> Iterator[None]:
@@ -56,12 +59,6 @@ class Graphs:
 
         for name, stand_in in (("CUDAGraph", Graph), ("stream", stream), ("graph", graph)):
             monkeypatch.setattr(torch.cuda, name, stand_in)
-
-    def _until(self, before: str) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self.current = before
 
 
 def nothing() -> None:
