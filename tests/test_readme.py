@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -60,6 +61,15 @@ def test_make_targets_exist() -> None:
     for page in PAGES:
         for target in re.findall(r"^\$ make (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_and_scripts_that_are_run_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m (vsr[.\w]*)", text):
+        assert importlib.util.find_spec(module) is not None, module
+    for script in re.findall(r"python (tests/[\w/]+\.py)", text):
+        assert (ROOT / script).is_file(), script
 
 
 def test_nothing_is_left_to_fill_in() -> None:
