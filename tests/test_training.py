@@ -68,6 +68,16 @@ def test_the_best_weights_are_the_ones_that_were_measured(config: TrainConfig, q
         assert all(layer.input_scale > 1e-6 for layer in quantized_layers(network))
 
 
+def test_the_average_has_the_statistics_of_the_network(config: TrainConfig) -> None:
+    options = {"blocks": 1, "width": 8, "batch_norm": True}
+    trainer = Trainer(with_model(config, name="srresnet", options=options))
+    trainer.run()
+    kept, seen = dict(trainer.average.named_buffers()), dict(trainer.network.named_buffers())
+    assert any(name.endswith("running_mean") and mean.any() for name, mean in seen.items())
+    for name, value in seen.items():
+        torch.testing.assert_close(kept[name], value, rtol=0, atol=0)
+
+
 class PowerCutError(Exception):
     """The machine goes away in the middle of a step."""
 
