@@ -13,13 +13,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from runs import tiny, write_pictures
 
 from vsr.errors import ConfigError, DataError
 from vsr.training import all as training_all
 from vsr.training import curves
 from vsr.training.budget import Budget
-from vsr.training.checkpoints import BEST, DONE, HISTORY
+from vsr.training.checkpoints import BEST, CHECKPOINT, DONE, HISTORY
 from vsr.training.loop import Trainer
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -197,6 +198,18 @@ def test_a_common_time_is_shared_out(folder: Path, tmp_path: Path, recipes: list
     assert training_all.train_all(endless, data=folder, runs=runs, device="cpu", in_all=0.05) == []
     for name in ("first", "second"):
         assert 0 < json.loads((runs / name / DONE).read_text())["step"] < 1_000_000
+
+
+def test_what_an_earlier_call_took_is_not_taken_off_the_time(folder: Path, tmp_path: Path, recipes: list[str]) -> None:
+    recipe, run = Path(recipes[0]), tmp_path / "runs" / "first"
+    recipe.write_text(recipe.read_text().replace("steps = 4", "steps = 20"))
+    training_all.train_all([str(recipe)], data=folder, runs=run.parent, device="cpu")
+    (run / DONE).unlink()
+    state = torch.load(run / CHECKPOINT, weights_only=True)
+    state["place"] |= {"step": 10, "spent": (1_000_000, 1000.0)}
+    torch.save(state, run / CHECKPOINT)
+    training_all.train_all([str(recipe)], data=folder, runs=run.parent, device="cpu", in_all=1.0)
+    assert json.loads((run / DONE).read_text())["step"] == 20
 
 
 def test_shares_of_what_is_left(tmp_path: Path) -> None:
