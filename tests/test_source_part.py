@@ -139,3 +139,11 @@ def test_a_cover_picture_survives_a_start(tmp_path: Path) -> None:
 def test_a_start_after_the_end_is_refused(long_clip: Path) -> None:
     with pytest.raises(SourceError, match="no picture at or after 9 s"):
         FileSource(long_clip, start_seconds=9)
+
+
+def test_a_part_between_two_pictures_is_refused(tmp_path: Path) -> None:
+    first, last = media.pattern(2, 64, 48)
+    last.pts = 2000
+    path = media.write_clip(tmp_path / "still.mkv", [first, last])
+    with pytest.raises(SourceError, match=r"no picture from 0\.5 until 2 s"):
+        FileSource(path, start_seconds=0.5, duration_seconds=1)

@@ -228,6 +228,9 @@ class FileSource(Source):
             if isinstance(entry, av.Packet):
                 before.append(entry)
             elif (seconds := entry[1].pts * self._reader.time_base) >= self._part.begin:
+                if self._part.ends_before(seconds):
+                    start, found = float(self._part.start), float(seconds - self._part.origin)
+                    raise SourceError(f"{self._path}: has no picture from {start:g} until {found:g} s; take more of it")
                 self._part.shift = seconds if self._part.start else Fraction(0)
                 return itertools.chain(before, [entry], entries)
         raise SourceError(f"{self._path}: has no picture at or after {float(self._part.start):g} s; start earlier")
