@@ -116,6 +116,29 @@ def test_a_hidden_part_comes_as_soon_as_the_divider_moves(visit: Visit) -> None:
     viewer.page.wait_for_function(seen, arg=[["after", 300, 20, 320], ["before", 0, 320, 320]])
 
 
+def test_what_is_over_is_dimmed_as_it_was_seen(visit: Visit) -> None:
+    viewer = visit()
+    viewer.start(TEXTURE)
+    viewer.page.wait_for_selector(".vsr-top:not(.vsr-absent)")
+    running = viewer.seen()
+    viewer.press("#vsr-stop")
+    viewer.wait_for_phase("idle")
+    stopped = viewer.seen()
+    height, width = running.shape[:2]
+    # Clear of the words, the names of the two, and the divider: what the two hide of each other must not shine through.
+    below, left, right = slice(3 * height // 4, None), slice(0, width * 2 // 5), slice(width * 3 // 5, None)
+    shares = [stopped[below, side].mean() / running[below, side].mean() for side in (left, right)]
+    assert shares[0] == pytest.approx(shares[1], rel=0.05)
+    assert shares[1] < 0.5
+
+
+def test_a_plot_at_rest_takes_the_colours_of_the_page(visit: Visit) -> None:
+    viewer = visit(color_scheme="light")
+    light = viewer.page.locator(".vsr-plot").evaluate("plot => plot.toDataURL()")
+    viewer.page.emulate_media(color_scheme="dark")
+    viewer.page.wait_for_function("light => document.querySelector('.vsr-plot').toDataURL() !== light", arg=light)
+
+
 def test_few_pictures_are_explained(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     viewer = visit()
     viewer.start(TEXTURE, model="bicubic")

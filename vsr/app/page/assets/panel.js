@@ -47,6 +47,7 @@ export class Figures {
     for (const [key, , format] of FIGURES) setText(this.values.get(key), format(figures));
     if (state.phase === "starting") this.plot.clear();
     if (running) this.plot.add({ fps: figures.output_fps, ms: figures.p50_ms });
+    else this.plot.draw();
   }
 }
 
