@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,18 @@ def test_demo_measures_the_file_that_it_made(tmp_path: Path) -> None:
     assert report.psnr_bicubic - 0.5 < report.psnr <= report.psnr_bicubic + 0.05
     assert report.psnr > 25
     assert all(Path(name).is_file() for name in (report.input, report.output, report.picture))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_demo_at_every_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: int) -> None:
+    monkeypatch.setattr("vsr.app.demo.Clip", partial(Clip, frames=8))
+    report = run_demo(tmp_path, model="nearest", scale=scale)
+    assert (report.scale, report.frames) == (scale, 8)
+
+
+def test_demo_at_a_scale_that_there_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--scale", "7", "--out", str(tmp_path / "demo")]) == 5
+    assert "allowed are 2, 3, 4" in capsys.readouterr().err
 
 
 def test_clip_is_the_same_each_time_and_moves(tmp_path: Path) -> None:

@@ -54,12 +54,12 @@ def run_demo(folder: Path, *, model: str = "ecbsr", scale: int = 2, clip: Clip |
         scale: likewise.
         clip: what to show.
     """
-    clip = clip or Clip()
+    bicubic = Upscaler("bicubic", scale=scale)
+    clip = clip or _clip(scale)
     folder.mkdir(parents=True, exist_ok=True)
     small, large, picture = folder / "input.mp4", folder / "output.mp4", folder / "side_by_side.png"
     write_clip(small, clip, scale=scale)
     report = upscale_video(small, large, model=model, scale=scale, overwrite=True)
-    bicubic = Upscaler("bicubic", scale=scale)
     scores = []
     for index, (low, high) in enumerate(zip(_frames(small), _frames(large), strict=True)):
         pair = (bicubic.luma(low.planes[0].astype(np.uint8)), high.planes[0].astype(np.uint8))
@@ -82,6 +82,12 @@ def run_demo(folder: Path, *, model: str = "ecbsr", scale: int = 2, clip: Clip |
         ssim_bicubic=ssim_bicubic,
         ssim=ssim_model,
     )
+
+
+def _clip(scale: int) -> Clip:
+    """The usual clip, of a size that is ``scale`` times that of a picture with even sides, as H.264 wants them."""
+    usual, step = Clip(), 2 * scale
+    return Clip(width=usual.width // step * step, height=usual.height // step * step)
 
 
 def _frames(path: Path) -> Iterator[Frame]:
