@@ -49,10 +49,11 @@ class Address:
     __slots__ = ("_url",)
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        # FFmpeg knows schemes in small letters alone; phones begin what is typed with a capital.
+        self._url = re.sub(r"^\w+://", lambda scheme: scheme[0].lower(), url)
 
     def reveal(self) -> str:
-        """The address as it was given: for the one who connects, and nobody else."""
+        """The address with its password: for the one who connects, and nobody else."""
         return self._url
 
     def __str__(self) -> str:

@@ -355,6 +355,11 @@ def test_data_without_pictures_is_a_loss(no_leaks: None) -> None:
         assert source.status.last_error == "cam: sends data, and no picture within 1 s"
 
 
+def test_a_scheme_may_be_in_capitals(no_leaks: None) -> None:
+    with RtspServer() as server, NetworkSource(server.url.replace("rtsp", "Rtsp")) as source:
+        assert rises(take(iter(source), 3))
+
+
 def test_a_first_picture_may_take_longer(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.sources.live._FIRST_PICTURE_SECONDS", 1.5)
     with pytest.raises(SourceLostError, match=r"no picture within 1\.5 s"):

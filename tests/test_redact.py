@@ -43,6 +43,13 @@ def test_an_address_shows_itself_redacted_and_reveals_itself_when_asked() -> Non
     assert address.reveal() == SECRET
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("Rtsp://Host/Live", "rtsp://Host/Live"), ("A/B", "A/B"), ("A://B://C", "a://B://C")]
+)
+def test_the_scheme_of_an_address_is_in_small_letters(given: str, meant: str) -> None:
+    assert Address(given).reveal() == meant
+
+
 def test_a_cause_is_scrubbed_with_its_line_of_log() -> None:
     error = av.error.ConnectionRefusedError(111, "Connection refused", SECRET, (16, "tcp", f"no way to {SECRET}"))
     assert scrub(error) is error
