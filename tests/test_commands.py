@@ -79,6 +79,8 @@ def test_evaluate_takes_a_file_of_weights(tmp_path: Path, capsys: pytest.Capture
         (["evaluate", "--all", "--weights", "mine.safetensors", "--data", "."], 2, "leave out --weights"),
         (["train", "nothing"], 2, "nothing"),
         (["bench", "--size", "large"], 2, "large"),
+        (["bench", "--size", "96x65"], 2, "an even WIDTHxHEIGHT"),
+        (["bench", "--reuse", "--models", ","], 2, "see 'vsr models'"),
         (["bench", "--live", "--streams", "2", "--source", "a.mp4"], 2, "one of the two"),
         (["bench", "--streams", "2"], 2, "with --live"),
     ],

@@ -152,6 +152,8 @@ def bench(
     """
     console = start(context, as_json=True, debug=debug)
     names = [name.strip() for name in models.split(",") if name.strip()]
+    if not names:
+        raise typer.BadParameter(f"got --models {models!r}, allowed are names, see 'vsr models'")
     if streams is not None and not live:
         raise typer.BadParameter(f"got --streams {streams}, which goes with --live; give that too, or leave it out")
     if live:
@@ -219,8 +221,9 @@ def demo(
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) >= 64 and int(height) >= 64):
-        raise typer.BadParameter(f"got --size {text!r}, allowed is WIDTHxHEIGHT from 64x64, such as 960x540")
+    # The clip is 4:2:0 in H.264, which has no odd sizes.
+    if not all(side.isdigit() and int(side) >= 64 and int(side) % 2 == 0 for side in (width, height)):
+        raise typer.BadParameter(f"got --size {text!r}, allowed is an even WIDTHxHEIGHT from 64x64, such as 960x540")
     return int(width), int(height)
 
 
