@@ -172,6 +172,8 @@ def test_two_inputs_of_one_name(clip, tmp_path, capsys):
         (["IN", "-o", "out.mkv", "--sample", "0"], 2, "--sample"),
         (["IN", "-o", "out.mkv", "--frobnicate"], 2, "No such option"),
         (["IN"], 2, "--output"),
+        (["", "-o", "out/"], 2, "empty name"),
+        (["IN", "-o", ""], 2, "empty name"),
         (["IN", "IN2", "-o", "out.mp4"], 2, "-o out/"),
         (["nowhere.mp4", "-o", "out.mkv"], 3, "there is no file nowhere.mp4"),
         (["IN3", "-o", "out.mkv"], 3, "did you mean 'clip.mkv'?"),

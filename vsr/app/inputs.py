@@ -42,9 +42,13 @@ def plan_tasks(words: Sequence[str], *, output: str, label: str) -> list[Task]:
 
     Raises:
         SourceNotFoundError: nothing is there.
-        ConfigError: several inputs for one output file, or an output that is, or passes through, another's input.
+        ConfigError: several inputs for one output file, or an output that is, or passes through, another's input; or an
+            empty name.
         SinkError: the folder cannot be created.
     """
+    # What a shell makes of a variable that is not set would stand for all of the folder that one is in.
+    if not all([*words, output]):
+        raise ConfigError("got an empty name of an input or of the output; name a file, or . for this folder")
     sources = expand(words)
     from_folders = any(path.is_dir() for word in words for path in _paths_of(word))
     folder = _output_folder(output, several=len(sources) > 1 or from_folders)
