@@ -1,6 +1,8 @@
 /* The C code on random planes whose last sample lies at the end of what may be read, under the compiler's sanitizers.
  */
 #define _GNU_SOURCE
+/* Loops written out take compilers minutes with sanitizers. */
+#define EACH(i, count) for (int i = 0; i < (count); i++)
 #include "../vsr/native/chain.c"
 #include "../vsr/native/interpolate.c"
 #include "../vsr/native/planes.c"
@@ -75,8 +77,8 @@ static int once(void) {
         weights[i] = malloc(bytes);
         for (size_t k = 0; k < bytes; k++) {
             /* Of 16 bit small ones, for their sums must not overflow: the upper byte is the sign of the lower. */
-            weights[i][k] = windows[form].pairs && k % 2 ? weights[i][k - 1] >> 7 : any(256) - 128;
-            if (!windows[form].pairs) totals[i][k / 4 % outputs] += weights[i][k];
+            weights[i][k] = is_pairs(form) && k % 2 ? weights[i][k - 1] >> 7 : any(256) - 128;
+            if (!is_pairs(form)) totals[i][k / 4 % outputs] += weights[i][k];
         }
         layers[i] = (Layer){form, weights[i], numbers, numbers, totals[i]};
     }

@@ -165,8 +165,9 @@ def test_bands_leave_no_trace(chain_library: Library, name: str, threads: int) -
     assert np.array_equal(whole, shared)
 
 
-def test_a_part_of_a_picture_is_what_it_is_in_the_whole(chain_library: Library) -> None:
-    network = load_network("ecbsr", scale=2, precision="int8")
+@pytest.mark.parametrize(("name", "precision"), [("ecbsr", "int8"), ("espcn", "fp32")])
+def test_a_part_of_a_picture_is_what_it_is_in_the_whole(chain_library: Library, name: str, precision: str) -> None:
+    network = load_network(name, scale=2, precision=precision)
     runner = backend(chain_library).runner(network, Numbers())
     plane = luma(120, 150, Numbers())
     margin = network.receptive_field

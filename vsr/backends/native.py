@@ -201,7 +201,8 @@ class _Whole:
         pairs = form >= Form.TANH_FIRST
         totals = self.weights.sum(axis=(1, 2, 3), dtype=np.int32) * (not pairs)
         floats = (np.ascontiguousarray(each, np.float32) for each in (self.gain, self.bias))
-        return _grouped(self.weights, pairs=pairs), *floats, totals
+        weights = _quarters(self.weights) if form > Form.TANH_FIRST else _grouped(self.weights, pairs=pairs)
+        return weights, *floats, totals
 
 
 def _in_8_bit(network: ECBSR, numbers: Numbers) -> list[_Whole]:
@@ -220,19 +221,39 @@ def _in_8_bit(network: ECBSR, numbers: Numbers) -> list[_Whole]:
 def _in_16_bit(network: ESPCN, numbers: Numbers) -> list[_Whole]:
     """What is behind tanh is known to be 1 at most, so nothing has to be calibrated."""
     first, *others = _convolutions(network)
-    *whole, last = [_rounded(first, _PEAK_16), *(_rounded(layer, _PEAK_TANH) for layer in others)]
+    *whole, last = [_rounded(first, _PEAK_16), *(_rounded(layer, _PEAK_TANH, times=2) for layer in others)]
     return [*whole, _Whole(last.weights, last.gain / numbers.gain, (last.bias - numbers.offset) / numbers.gain)]
 
 
-def _rounded(layer: nn.Conv2d, peak: int) -> _Whole:
-    """Weights as large as they can be, so that no sum of their products with inputs up to ``peak`` overflows 32 bit."""
+def _rounded(layer: nn.Conv2d, peak: int, *, times: int = 1) -> _Whole:
+    """Weights as large as they can be, so that no sum of their products with inputs up to ``peak`` overflows 32 bit.
+
+    Args:
+        layer: of floats.
+        peak: the largest input.
+        times: what the C code makes is so many times the sums; where it is 2, of :func:`_quarters`.
+    """
     weight, bias = _values(layer)
-    most = np.abs(weight).max(axis=(1, 2, 3)), np.abs(weight).sum(axis=(1, 2, 3))
-    # Rounding may add a half to each weight.
-    fits = (2**31 - 1) / peak - weight[0].size / 2
-    scales = np.maximum(np.maximum(most[0] / (2**15 - 1), most[1] / fits), 1e-12)
+    widest = np.abs(_transformed(weight)) if times == 2 else np.abs(weight)
+    most = widest.max(axis=(1, 2, 3)), np.abs(weight).sum(axis=(1, 2, 3))
+    # Rounding may add a half to each weight; and to three of them at a time.
+    fits = (2**31 - 1) / (times * peak) - weight[0].size / 2
+    scales = np.maximum(np.maximum(most[0] / (2**15 - 1 - 2 * (times - 1)), most[1] / fits), 1e-12)
     rounded = np.rint(weight / scales[:, None, None, None]).astype(np.int16)
-    return _Whole(rounded, scales / peak, bias)
+    return _Whole(rounded, scales / (times * peak), bias)
+
+
+def _transformed(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Each row of three weights as the four that make two outputs side by side; see ``chain_pairs.h``."""
+    f, g, h = np.moveaxis(weights, -1, 0)
+    return np.stack([2 * f, f + g + h, f - g + h, 2 * h], axis=-1)
+
+
+def _quarters(weights: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+    """Weights (outputs, inputs, rows, 3) as those four, in pairs of inputs: (4, rows, pairs, outputs, 2)."""
+    outputs, inputs, rows, _ = weights.shape
+    pairs = _transformed(weights).reshape(outputs, inputs // 2, 2, rows, 4)
+    return np.ascontiguousarray(pairs.transpose(4, 3, 1, 0, 2), np.int16)
 
 
 def _values(layer: nn.Conv2d) -> tuple[Array, Array]:

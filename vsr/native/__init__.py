@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 log = logging.getLogger(__name__)
 
-_ABI_VERSION: Final = 4
+_ABI_VERSION: Final = 5
 _NO_MEMORY: Final = -1
 _PEAK_ROUNDS: Final = 2_000_000
 _ENDINGS = (".so", ".pyd", ".dylib")

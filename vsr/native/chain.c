@@ -4,9 +4,9 @@
  *                   output before the sub-pixel shuffle
  *   ESPCN           5x5 to 64 channels, tanh, 3x3 to 32, tanh, 3x3, sub-pixel shuffle, in 16 bit
  *
- * A row goes through all layers before the next one is read: of each layer a few rows are kept, 16 KB each for 16
- * channels of 8 bit at 960 columns, and nothing of a picture but its input and its output ever leaves the second-level
- * cache. Sums are exact integers, and the floats behind them are taken in one order, so a sample is the same in
+ * A row goes through all layers before the next one is read: of each layer a few rows are kept, at 960 columns 16 KB
+ * each for 16 channels of 8 bit, and 246 KB for 64 of 16, and of a picture nothing but its input and its output goes to
+ * memory. Sums are exact integers, and the floats behind them are taken in one order, so a sample is the same in
  * whatever part of a picture it is computed, and on whatever processor.
  *
  * Four channels of a sample lie side by side, or two of 16 bit, then those of the next sample: a register holds them
@@ -27,7 +27,8 @@ typedef enum { RELU_FIRST, RELU_HIDDEN, RESIDUAL, TANH_FIRST, TANH_HIDDEN, PLAIN
 /* One convolution.
  * weights: [rows][groups][taps][outputs][4 bytes], as the form's window has it; the bytes are four weights of a group
  *          of four inputs, or two of 16 bit. Of a first layer a group is neighbours in a row: three and one without
- *          weight; or two, of which the last of the row has no weight.
+ *          weight; or two, of which the last of the row has no weight. Of the other layers in 16 bit they are
+ *          [4][rows][groups][outputs][4 bytes], of the four kinds that chain_pairs.h tells of.
  * gain, bias: for each output, result = sum * gain + bias; or behind tanh, tanh(sum * gain + bias) * 4095.
  * totals: the sum of the weights of each output where they have 8 bit, else 0. */
 typedef struct {
@@ -38,20 +39,28 @@ typedef struct {
 } Layer;
 
 /* What of the layer before is multiplied for one sample: height rows of groups of inputs, in each some taps a step
- * apart from `left` on, in bytes; a sample is `unit` bytes of a group; pairs of 16 bit, or four of 8. */
+ * apart from `left` on, in bytes; a sample is `unit` bytes of a group. In 16 bit chain_pairs.h knows where taps are. */
 typedef struct {
-    int height, groups, taps, unit, left, step, pairs;
+    int height, groups, taps, unit, left, step;
 } Window;
 
 static const Window windows[FORMS] = {
-    [RELU_FIRST] = {3, 1, 1, 1, -1, 0, 0}, [RELU_HIDDEN] = {3, 4, 3, 4, -4, 4, 0},  [RESIDUAL] = {3, 4, 3, 4, -4, 4, 0},
-    [TANH_FIRST] = {5, 1, 3, 4, -8, 8, 1}, [TANH_HIDDEN] = {3, 32, 3, 4, -4, 4, 1}, [PLAIN] = {3, 16, 3, 4, -4, 4, 1},
+    [RELU_FIRST] = {3, 1, 1, 1, -1, 0}, [RELU_HIDDEN] = {3, 4, 3, 4, -4, 4}, [RESIDUAL] = {3, 4, 3, 4, -4, 4},
+    [TANH_FIRST] = {5, 1, 3, 0, 0, 0},  [TANH_HIDDEN] = {3, 32, 4, 0, 0, 0}, [PLAIN] = {3, 16, 4, 0, 0, 0},
 };
 
-/* Groups of four bytes that a layer gives. */
-static const int given[FORMS] = {[RELU_FIRST] = 4, [RELU_HIDDEN] = 4, [TANH_FIRST] = 32, [TANH_HIDDEN] = 16};
+/* Planes of four bytes a lane that a layer gives. */
+static const int given[FORMS] = {[RELU_FIRST] = 4, [RELU_HIDDEN] = 4, [TANH_FIRST] = 4 * 32, [TANH_HIDDEN] = 4 * 16};
 
-enum { MOST_LAYERS = 16, MOST_OUTPUTS = 64, MOST_ROWS = 5, LINE = 64, BLOCK = 48 };
+enum { MOST_LAYERS = 16, MOST_OUTPUTS = 64, MOST_PHASES = 16, MOST_ROWS = 5, LINE = 64, BLOCK = 48 };
+
+/* Inputs of 16 bit and their weights, as [height][groups][taps][outputs]: of each group `taps` lanes. */
+typedef struct {
+    const uint8_t *rows[MOST_ROWS];
+    int height, groups, taps, outputs;
+    size_t group_bytes;
+    const int8_t *weights;
+} Product;
 
 /* What was taken from four weights, and their place in the window. */
 typedef struct {
@@ -72,13 +81,22 @@ typedef struct {
     const char *name;
     int (*present)(void);
     void (*layers[FORMS])(const uint8_t *const *rows, const Packed *packed, int columns, size_t group_bytes,
-                          uint8_t *out);
-    void (*lasts[FORMS])(const uint8_t *const *rows, const Packed *packed, int outputs, const uint16_t *own,
-                         int columns, size_t group_bytes, int peak, uint16_t *out, size_t apart);
+                          uint8_t *between, uint8_t *out);
+    void (*lasts[FORMS])(const uint8_t *const *rows, const Packed *packed, int scale, const uint16_t *own, int columns,
+                         size_t group_bytes, int peak, uint16_t *out, size_t apart);
     int parts; /* whether weights have to be parted */
     void (*multiply)(int64_t rounds);
     int multiplications; /* in a round */
 } Kind;
+
+/* A loop whose end is known and that is written out, or what is indexed in it stays in memory. */
+#ifndef EACH
+#if defined(__clang__)
+#define EACH(i, count) _Pragma("clang loop unroll(full)") for (int i = 0; i < (count); i++)
+#else
+#define EACH(i, count) _Pragma("GCC unroll 16") for (int i = 0; i < (count); i++)
+#endif
+#endif
 
 #if defined(__x86_64__) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 11))
 #include "chain_avx512.h"
@@ -105,19 +123,22 @@ typedef struct {
 
 /* What one thread works in. */
 typedef struct {
-    uint8_t *memory;
+    uint8_t *memory, *between;
     uint16_t *own, *phases;
     Stage stages[MOST_LAYERS + 1];
     int count, scale;
+    int columns; /* that share a lane, for which a layer has a plane each */
     size_t group_bytes, apart;
 } Work;
 
 /* A row of four bytes a sample with zeros to its left and room for whole blocks. An odd number of cache lines, for rows
  * that are a power of two apart would take one another's place in the cache. */
-static size_t group_size(int columns) {
-    const size_t lines = (4 * ((size_t)columns + BLOCK + 1) + LINE - 1) / LINE + 1;
+static size_t group_size(int lanes) {
+    const size_t lines = (4 * ((size_t)lanes + BLOCK + 1) + LINE - 1) / LINE + 1;
     return (lines | 1) * LINE;
 }
+
+static int is_pairs(Form form) { return form >= TANH_FIRST; }
 
 static int outputs_of(Form form, int scale) {
     const int outputs[FORMS] = {16, 16, scale * scale, 64, 32, scale * scale};
@@ -182,10 +203,14 @@ static void plan(Work *work, const Layer *layers) {
 }
 
 static int prepare(Work *work, const Kind *kind, const Layer *layers, int count, int columns, int scale) {
-    work->count = count, work->scale = scale, work->group_bytes = group_size(columns);
-    work->apart = ((size_t)columns + BLOCK + LINE) / LINE * LINE;
+    work->count = count, work->scale = scale, work->columns = is_pairs(layers[0].form) ? 2 : 1;
+    const int lanes = (columns + work->columns - 1) / work->columns, phases = work->columns * scale * scale;
+    work->group_bytes = group_size(lanes);
+    work->apart = ((size_t)lanes + BLOCK + LINE) / LINE * LINE;
     plan(work, layers);
-    size_t bytes = LINE + (1 + (size_t)scale * scale) * work->apart * sizeof(uint16_t);
+    const size_t own = work->columns * work->apart,
+                 between = is_pairs(layers[0].form) ? LINE + 32 * work->group_bytes : 0;
+    size_t bytes = LINE + between + (own + phases * work->apart) * sizeof(uint16_t);
     for (int i = 0; i < count; i++) bytes += (work->stages[i].kept + 1) * work->stages[i].row_bytes;
     for (int i = 0; kind->parts && i < count; i++) bytes += weights_of(layers[i].form, scale) * (4 + sizeof(Rest));
     uint8_t *at = work->memory = malloc(bytes);
@@ -198,11 +223,13 @@ static int prepare(Work *work, const Kind *kind, const Layer *layers, int count,
         for (int k = 0; k < stage->kept; k++, at += stage->row_bytes) stage->ring[k] = at + LINE;
         stage->zeros = at + LINE, at += stage->row_bytes;
     }
-    work->own = (uint16_t *)at, at += work->apart * sizeof(uint16_t);
-    work->phases = (uint16_t *)at, at += scale * scale * work->apart * sizeof(uint16_t);
+    memset(at, 0, between);
+    work->between = at + LINE, at += between;
+    work->own = (uint16_t *)at, at += own * sizeof(uint16_t);
+    work->phases = (uint16_t *)at, at += phases * work->apart * sizeof(uint16_t);
     for (int i = 0; kind->parts && i < count; i++) {
         const size_t fours = weights_of(layers[i].form, scale);
-        if (!windows[layers[i].form].pairs)
+        if (!is_pairs(layers[i].form))
             part_all(&work->stages[i + 1].packed, scale, (int8_t *)at, (Rest *)(at + 4 * fours));
         at += fours * (4 + sizeof(Rest));
     }
@@ -230,40 +257,31 @@ FASTEST static void as_bytes(const uint16_t *numbers, int columns, uint8_t *rest
     for (int x = 0; x < columns; x++) out[x] = (uint8_t)numbers[x];
 }
 
-/* Each number with its neighbour to the right; the first of them has one to its left, too. */
-FASTEST static void as_pairs(const uint16_t *numbers, int columns, uint16_t *restrict out) {
-    out[-1] = numbers[0];
-    for (int x = 0; x < columns - 1; x++) out[2 * x] = numbers[x], out[2 * x + 1] = numbers[x + 1];
-    out[2 * columns - 2] = numbers[columns - 1], out[2 * columns - 1] = 0;
-}
-
 static void read_row(Work *work, const Plane *plane, int y, float step, float start, uint8_t *out) {
-    const int pairs = windows[work->stages[1].packed.layer.form].pairs;
+    const int pairs = is_pairs(work->stages[1].packed.layer.form);
     take_numbers(plane, y, work->own);
     if (step != 1 || start != 0) quantise(work->own, plane->columns, step, start, pairs ? 64 * 255 : 255);
     if (pairs)
-        as_pairs(work->own, plane->columns, (uint16_t *)out);
+        memcpy(out, work->own, plane->columns * sizeof(uint16_t));
     else
         as_bytes(work->own, plane->columns, out);
 }
 
 static void write_row(Work *work, const Kind *kind, const uint8_t *const *rows, const Plane *plane, int y) {
     const Packed *packed = &work->stages[work->count].packed;
-    const int scale = work->scale, columns = plane->columns;
+    const int scale = work->scale, columns = plane->columns, each = work->columns, phases = each * scale;
     if (packed->layer.form == RESIDUAL) take_numbers(plane, y, work->own);
-    kind->lasts[packed->layer.form](rows, packed, scale * scale, work->own, columns, work->group_bytes, plane->peak,
+    kind->lasts[packed->layer.form](rows, packed, scale, work->own, columns, work->group_bytes, plane->peak,
                                     work->phases, work->apart);
-    for (int k = 0; k < scale; k++)
-        vsr_interleave(work->phases + (size_t)k * scale * work->apart, work->apart, scale, columns, plane->wide,
-                       (uint8_t *)plane->out + ((ptrdiff_t)y * scale + k) * plane->out_stride);
-}
-
-static void run_layer(Work *work, const Kind *kind, const Stage *stage, const uint8_t *const *rows, int columns,
-                      uint8_t *out) {
-    const Form form = stage->packed.layer.form;
-    kind->layers[form](rows, &stage->packed, columns, work->group_bytes, out);
-    /* Blocks are computed whole, and beside the picture everything is zero. */
-    for (int g = 0; g < given[form]; g++) memset(out + g * work->group_bytes + 4 * (size_t)columns, 0, 4);
+    for (int k = 0; k < scale; k++) {
+        const uint16_t *from = work->phases + (size_t)k * phases * work->apart;
+        uint8_t *out = (uint8_t *)plane->out + ((ptrdiff_t)y * scale + k) * plane->out_stride;
+        const int lanes = columns / each, done = lanes * phases;
+        vsr_interleave(from, work->apart, phases, lanes, plane->wide, out);
+        /* Of the last lane one column may be there and not the other. */
+        if (columns % each)
+            vsr_interleave(from + lanes, work->apart, scale, 1, plane->wide, out + done * (plane->wide + 1));
+    }
 }
 
 /* In step t every stage makes the row that is as much behind as it is. */
@@ -285,7 +303,8 @@ static void run(Work *work, const Kind *kind, float step, float start, const Pla
                 rows[d] = from < 0 || from >= plane->rows ? before->zeros : before->ring[from % before->kept];
             }
             if (stage < last)
-                run_layer(work, kind, stage, rows, plane->columns, stage->ring[y % stage->kept]);
+                kind->layers[stage->packed.layer.form](rows, &stage->packed, plane->columns, work->group_bytes,
+                                                       work->between, stage->ring[y % stage->kept]);
             else
                 write_row(work, kind, rows, plane, y);
         }

@@ -29,9 +29,13 @@ FASTEST void vsr_interleave(const uint16_t *phases, size_t apart, int scale, int
     case -2: narrow_twice(phases, apart, columns, out); break;
     case -3: narrow(phases, apart, 3, columns, out); break;
     case -4: narrow(phases, apart, 4, columns, out); break;
+    case -6: narrow(phases, apart, 6, columns, out); break;
+    case -8: narrow(phases, apart, 8, columns, out); break;
     case 2: same(phases, apart, 2, columns, out); break;
     case 3: same(phases, apart, 3, columns, out); break;
     case 4: same(phases, apart, 4, columns, out); break;
+    case 6: same(phases, apart, 6, columns, out); break;
+    case 8: same(phases, apart, 8, columns, out); break;
     default:
         if (wide)
             same(phases, apart, scale, columns, out);
@@ -40,4 +44,4 @@ FASTEST void vsr_interleave(const uint16_t *phases, size_t apart, int scale, int
     }
 }
 
-PUBLIC int vsr_abi_version(void) { return 4; }
+PUBLIC int vsr_abi_version(void) { return 5; }
