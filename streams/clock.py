@@ -1,4 +1,4 @@
-"""The clock on the wall, and one for tests that passes as it is told."""
+"""The time that pacing, waiting and reconnecting go by."""
 
 from __future__ import annotations
 
@@ -29,30 +29,3 @@ class MonotonicClock:
     def wait(self, seconds: float, stop: threading.Event) -> bool:
         """Sleep until the time is over or ``stop`` is set; returns whether it is."""
         return stop.wait(seconds) if seconds > 0 else stop.is_set()
-
-
-class FakeClock:
-    """Stands still until somebody waits; every wait takes exactly as long as asked, and no real time.
-
-    Attributes:
-        waits: how long each wait so far was, in seconds.
-    """
-
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.waits: list[float] = []
-        self._seconds = seconds
-
-    def now(self) -> float:
-        """Seconds since 0."""
-        return self._seconds
-
-    def wait(self, seconds: float, stop: threading.Event) -> bool:
-        """Move the time on, unless ``stop`` is set; returns whether it is."""
-        if not stop.is_set() and seconds > 0:
-            self.waits.append(seconds)
-            self.advance(seconds)
-        return stop.is_set()
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self._seconds += seconds

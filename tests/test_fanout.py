@@ -139,32 +139,6 @@ def test_a_write_under_way_does_not_wait_for_one_that_is_removed_meanwhile() -> 
     assert (ending.items, ending.ends, fan.sinks) == ([], ["close"], (first,))
 
 
-def test_an_empty_one_loses_what_comes_until_there_is_a_sink() -> None:
-    fan = FanOut([], may_be_empty=True)
-    fan.write(frames(1)[0])
-    sink = Stub()
-    fan.add(sink)
-    fan.write(frames(1)[0])
-    fan.remove(sink)
-    fan.write(frames(1)[0])
-    assert len(sink.items) == 1
-    fan.close()
-    with pytest.raises(SinkError, match="no output is left"):
-        fan.write(frames(1)[0])
-
-
-def test_where_it_may_be_empty_the_last_failure_is_told_and_not_raised(caplog: pytest.LogCaptureFixture) -> None:
-    bad = Stub(fails_at=0)
-    fan = FanOut([bad], may_be_empty=True)
-    fan.write(frames(1)[0])
-    fan.write(frames(1)[0])
-    assert bad.ends == ["abort"]
-    assert "no space left at rtsp://***@host/" in caplog.text
-    with pytest.raises(SinkError, match="no space left"):
-        fan.remove(bad)
-    fan.close()
-
-
 def test_removing_what_cannot_be_finished_says_so_and_ends_nobody_else() -> None:
     broken, good = Broken(), Stub()
     fan = FanOut([broken, good])
@@ -228,8 +202,8 @@ def test_sinks_come_and_go_from_many_threads_while_another_writes() -> None:
             work()
             self.let_go.clear()
 
-    fan, kept = FanOut([], may_be_empty=True), Strict()
-    fan.add(kept)
+    kept = Strict()
+    fan = FanOut([kept])
     faults: list[BaseException] = []
     gone: list[Strict] = []
 

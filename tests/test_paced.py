@@ -9,10 +9,11 @@ from pathlib import Path
 import media
 import pytest
 
-from streams.clock import FakeClock, MonotonicClock
+from streams.clock import MonotonicClock
 from streams.errors import SourceError
 from streams.frame import Frame, Packet
 from streams.sources import FileSource, PacedSource, SyntheticSource, open_source
+from tests.fake_clock import FakeClock
 
 
 def pattern(frames: int = 5, rate: int = 25) -> SyntheticSource:

@@ -15,13 +15,14 @@ from page_stubs import jpeg
 from PIL import Image
 from stubs import LONG_SECONDS, wait_for
 
-from streams.clock import FakeClock, MonotonicClock
+from streams.clock import MonotonicClock
 from streams.errors import SourceError, SourceLostError
 from streams.frame import Frame
 from streams.pipeline import Pipeline
 from streams.sinks import LatestFrame
 from streams.sources import PushedSource
 from streams.sources import pushed as pushed_module
+from tests.fake_clock import FakeClock
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from page_stubs import jpeg
 
-from streams.clock import FakeClock
 from streams.errors import SourceError
 from streams.frame import Frame, Packet
 from streams.sources import FileSource, PacedSource, PushedSource, Source, SyntheticSource, open_source
+from tests.fake_clock import FakeClock
 
 
 def pushed(_: Path) -> Source:

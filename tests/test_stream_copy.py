@@ -13,7 +13,6 @@ import pytest
 from av.stream import Disposition
 from av.subtitles.subtitle import SubtitleSet
 
-from streams.errors import UnsupportedStreamError
 from streams.frame import Frame, Item, Packet
 from streams.sinks import EncoderOptions, FileSink, open_sink
 from streams.sources import FileSource
@@ -169,12 +168,6 @@ def test_webm_takes_the_words_and_says_what_it_leaves(film: Path, tmp_path: Path
     got = written.read(tmp_path / "a.webm")
     assert _of_type(got, "subtitle")[0]["codec"] == "webvtt"
     assert len(_packets(got, "subtitle")) == 2
-
-
-def test_losing_a_stream_can_be_an_error(film: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedStreamError, match=r"would lose .*font.*\.mkv"):
-        copy(film, tmp_path / "a.mp4", on_drop="error")
-    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_left_out_is_in_the_log(film: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,12 +17,12 @@ import pytest
 from beeps import in_step, moments_in
 from live_checks import PATIENCE_SECONDS, is_marked, nothing_left, rises, take, until
 
-from streams.clock import FakeClock
 from streams.errors import NoVideoError, SourceError, SourceNotFoundError
 from streams.frame import Frame
 from streams.sinks import EncoderOptions, FileSink, RecordingSink
 from streams.sources import NetworkSource, open_source
 from streams.sources.backoff import Backoff
+from tests.fake_clock import FakeClock
 
 
 @pytest.fixture

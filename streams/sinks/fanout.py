@@ -30,17 +30,14 @@ class FanOut(Sink):
 
     Args:
         sinks: open; closed and aborted by this one.
-        may_be_empty: whether there is a use for it without any sink: then what is written goes nowhere until one is
-            added, and the failure of the last one is logged and not raised.
 
     Raises:
-        ValueError: there is none, and ``may_be_empty`` is not set.
+        ValueError: there is none.
     """
 
-    def __init__(self, sinks: Sequence[Sink], *, may_be_empty: bool = False) -> None:
-        if not sinks and not may_be_empty:
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        if not sinks:
             raise ValueError("got no sink, needed is one at least")
-        self._may_be_empty = may_be_empty
         self._branches = tuple(_Branch(sink) for sink in sinks)
         self._errors: list[SinkError] = []
         self._over = False
@@ -97,7 +94,7 @@ class FanOut(Sink):
             Cancelled: one of them passes on a wish to stop.
         """
         branches = self._branches
-        if self._over or not (self._may_be_empty or any(branch.alive for branch in branches)):
+        if self._over or not any(branch.alive for branch in branches):
             raise SinkError("no output is left to write into")
         for branch in branches:
             error = branch.write(item if len(branches) == 1 else _own(item))
@@ -115,7 +112,7 @@ class FanOut(Sink):
             branch.close()
         errors = [branch.error for branch in ending if branch.error is not None]
         self._errors += [error for error in errors if isinstance(error, SinkError)]
-        none_is_finished = bool(errors) and len(errors) == len(ending) and not self._may_be_empty
+        none_is_finished = bool(errors) and len(errors) == len(ending)
         for error in errors[1:] if none_is_finished else errors:
             log.error("an output could not be finished: %s", redact(error))
         if none_is_finished:
@@ -144,10 +141,9 @@ class FanOut(Sink):
     def _note_end(self, error: SinkError) -> None:
         self._errors.append(error)
         left = sum(branch.alive for branch in self._branches)
-        if not (left or self._may_be_empty):
+        if not left:
             raise error
-        others = f"; the run goes on with {left} others" if left else ""
-        log.error("an output has ended: %s%s", redact(error), others)
+        log.error("an output has ended: %s; the run goes on with %d others", redact(error), left)
 
 
 class _Branch:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import av
 
-from streams.errors import SinkError, SinkExistsError, StreamError, UnsupportedStreamError
+from streams.errors import SinkError, SinkExistsError, StreamError
 from streams.frame import Frame, Item, Packet, PixelFormat
 from streams.sinks.base import Sink
 from streams.sinks.containers import container_of
@@ -52,7 +52,7 @@ class FileSink(Sink):
 
     Raises:
         SinkExistsError: the file is there, and ``overwrite`` is not set.
-        UnsupportedStreamError: the container cannot hold the codec, or a stream with ``on_drop="error"``.
+        UnsupportedStreamError: the container cannot hold the codec.
         SinkError: the folder cannot be written to, or the encoder does not open.
     """
 
@@ -67,7 +67,6 @@ class FileSink(Sink):
         options: EncoderOptions | None = None,
         overwrite: bool = False,
         sample_aspect_ratio: Fraction | None = None,
-        on_drop: Literal["warn", "error"] = "warn",
     ) -> None:
         self.path = Path(path)
         self.frames = 0
@@ -80,7 +79,8 @@ class FileSink(Sink):
             _check_target(self.path, overwrite=overwrite)
         self.plans = self.plan(self.path, info=info)
         self.dropped = tuple(plan for plan in self.plans if plan.action == "drop")
-        self._report_dropped(on_drop)
+        for plan in self.dropped:
+            log.warning("%s is left out: %s", plan.stream, plan.reason)
         aspect = sample_aspect_ratio if sample_aspect_ratio is not None else info.sample_aspect_ratio
         self._track = VideoTrack(
             self._container,
@@ -247,13 +247,6 @@ class FileSink(Sink):
     def _mux(self, packets: Iterator[Any]) -> None:
         for packet in packets:
             self._output.mux_one(packet)
-
-    def _report_dropped(self, on_drop: str) -> None:
-        if self.dropped and on_drop == "error":
-            names = "; ".join(f"{plan.stream}: {plan.reason}" for plan in self.dropped)
-            raise UnsupportedStreamError(f"{self._container.name} would lose {names}; try the ending .mkv")
-        for plan in self.dropped:
-            log.warning("%s is left out: %s", plan.stream, plan.reason)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -63,7 +63,8 @@ class LiveOutput:
         aspect: of the samples.
         time_base: of the times written.
         muxer_options: of FFmpeg's writer.
-        bounded: bound the rate and choose a format that every receiver takes; ``bits_per_second`` says which rate.
+        bounded: bound the rate and choose a format that every receiver takes.
+        bits_per_second: where ``bounded``, the bound; None for one that suits the size and the rate of the pictures.
         sound_wait_seconds: how long pictures may wait for sound of their time, to lie beside it in a file; above 0.
 
     Raises:
