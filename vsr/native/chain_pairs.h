@@ -15,7 +15,7 @@
  */
 #define STEP (ACROSS * LANES)
 /* Registers side by side that go through tanh together: each waits for itself most of the time. */
-#define TOGETHER (MANY >= 8 ? ACROSS : 1)
+#define TOGETHER(across) (MANY >= 8 ? (across) : 1)
 
 typedef uint16_t NAME(shorts) __attribute__((vector_size(4 * LANES)));
 typedef uint32_t NAME(words) __attribute__((vector_size(4 * LANES)));
@@ -42,27 +42,23 @@ ALWAYS void NAME(multiply_all)(const Product *product, int at, int at_once, int 
 }
 
 #define MULTIPLY(name, at_once, across)                                                                                \
-    FUNCTION NAME(name)(const Product *product, int at, int x, NAME(sums) *out) {                                      \
+    FUNCTION NAME(name##_##across)(const Product *product, int at, int x, NAME(sums) *out) {                           \
         NAME(multiply_all)(product, at, at_once, x, across, out);                                                      \
     }
-MULTIPLY(multiply_3, 3, ACROSS)
-MULTIPLY(multiply_3_end, 3, 1)
-MULTIPLY(multiply_4, 4, ACROSS)
-MULTIPLY(multiply_4_end, 4, 1)
-MULTIPLY(multiply_many, MANY, ACROSS)
-MULTIPLY(multiply_many_end, MANY, 1)
+#define MULTIPLIES(name, at_once) MULTIPLY(name, at_once, 1) MULTIPLY(name, at_once, 2) MULTIPLY(name, at_once, 3)
+MULTIPLIES(multiply_3, 3)
+MULTIPLIES(multiply_4, 4)
+MULTIPLIES(multiply_many, MANY)
+#define CHOSEN(name) (across == 1 ? NAME(name##_1) : across == 2 ? NAME(name##_2) : NAME(name##_3))
 
 /* The sums of outputs `from` to `to`, ACROSS registers for each, at the lanes from x on: as many as `across` registers
  * hold. */
 ALWAYS void NAME(sums_of)(const Product *product, int from, int to, int x, int across, NAME(sums) *out) {
     const int at_once = to - from == 4 ? 4 : (to - from) % MANY ? 3 : MANY;
     for (int at = from; at < to; at += at_once, out += at_once * ACROSS)
-        if (at_once == 3)
-            (across == 1 ? NAME(multiply_3_end) : NAME(multiply_3))(product, at, x, out);
-        else if (at_once == 4)
-            (across == 1 ? NAME(multiply_4_end) : NAME(multiply_4))(product, at, x, out);
-        else
-            (across == 1 ? NAME(multiply_many_end) : NAME(multiply_many))(product, at, x, out);
+        (at_once == 3   ? CHOSEN(multiply_3)
+         : at_once == 4 ? CHOSEN(multiply_4)
+                        : CHOSEN(multiply_many))(product, at, x, out);
 }
 
 /* Of a 3x3 layer the sums of all four kinds, each of so many outputs. */
@@ -112,7 +108,7 @@ ALWAYS void NAME(squash)(NAME(floats) *values, int count) {
 /* tanh of sums, two outputs at a time as pairs into every other of the planes at `out`. */
 ALWAYS void NAME(behind_tanh)(const NAME(sums) *sums, int apart, int odd, const Layer *layer, int from, int to,
                               int across, size_t group_bytes, uint8_t *out) {
-    const int together = across == 1 ? 1 : TOGETHER;
+    const int together = TOGETHER(across);
     for (int k = from; k < to; k += 2, sums += 2 * ACROSS, out += 2 * group_bytes)
         for (int p = 0; p < across; p += together) {
             NAME(floats) values[2 * ACROSS];
@@ -151,22 +147,23 @@ ALWAYS void NAME(hand_on_pairs)(uint8_t *planes, int from, int to, int whole, in
 }
 
 /* At the lanes from x on, as many as `across` registers hold. */
-ALWAYS void NAME(first_block)(const Product *product, const Layer *layer, int at, int odd, int x, int across,
+ALWAYS void NAME(first_block)(int x, int across, const Product *product, const Layer *layer, int at, int odd,
                               size_t group_bytes, uint8_t *out) {
     NAME(sums) sums[MANY * ACROSS];
     NAME(sums_of)(product, at, at + MANY, x, across, sums);
-    NAME(behind_tanh)(sums, 0, odd, layer, at, at + MANY, across, group_bytes, out);
+    NAME(behind_tanh)(sums, 0, odd, layer, at, at + MANY, across, group_bytes, out + 4 * x);
 }
 
-ALWAYS void NAME(hidden_block)(const uint8_t *const *rows, const Packed *packed, int x, int across, size_t group_bytes,
+ALWAYS void NAME(hidden_block)(int x, int across, const uint8_t *const *rows, const Packed *packed, size_t group_bytes,
                                uint8_t *out) {
     NAME(sums) sums[4 * 32 * ACROSS];
     NAME(quarters)(rows, packed, 32, x, across, sums);
     for (int odd = 0; odd < 2; odd++)
-        NAME(behind_tanh)(sums, 32 * ACROSS, odd, &packed->layer, 0, 32, across, group_bytes, out + odd * group_bytes);
+        NAME(behind_tanh)(sums, 32 * ACROSS, odd, &packed->layer, 0, 32, across, group_bytes,
+                          out + odd * group_bytes + 4 * x);
 }
 
-ALWAYS void NAME(plain_block)(const uint8_t *const *rows, const Packed *packed, int scale, int x, int across, int peak,
+ALWAYS void NAME(plain_block)(int x, int across, const uint8_t *const *rows, const Packed *packed, int scale, int peak,
                               uint16_t *out, size_t apart) {
     const Layer *layer = &packed->layer;
     const int outputs = scale * scale;
@@ -178,42 +175,44 @@ ALWAYS void NAME(plain_block)(const uint8_t *const *rows, const Packed *packed, 
                 const NAME(sums) sum = NAME(joined)(sums + k * ACROSS + p, outputs * ACROSS, odd);
                 const NAME(floats) value = NAME(scaled)(sum, layer->gain[k], layer->bias[k]);
                 NAME(store_wide)(NAME(whole)(NAME(within)(value, 0.0f, (float)peak)),
-                                 out + ((k / scale * 2 + odd) * scale + k % scale) * apart + p * LANES);
+                                 out + ((k / scale * 2 + odd) * scale + k % scale) * apart + x + p * LANES);
             }
 }
 
+/* A function for every block of a row, the last with no more registers than it takes. */
+#define BLOCKS(block, ...)                                                                                             \
+    for (int x = 0, left = (columns + 1) / 2; left > 0; x += STEP, left -= STEP)                                       \
+        if (left > 2 * LANES)                                                                                          \
+            NAME(block)(x, ACROSS, __VA_ARGS__);                                                                       \
+        else if (left > LANES)                                                                                         \
+            NAME(block)(x, 2, __VA_ARGS__);                                                                            \
+        else                                                                                                           \
+            NAME(block)(x, 1, __VA_ARGS__)
+
 FUNCTION NAME(tanh_first)(LAYER) {
-    const int lanes = (columns + 1) / 2;
     Product product = {.height = 5, .groups = 1, .taps = 3, .outputs = 64, .weights = packed->layer.weights};
     for (int at = 0; at < 64; at += MANY) {
         for (int odd = 0; odd < 2; odd++) {
-            uint8_t *to = between + odd * group_bytes;
             for (int dy = 0; dy < 5; dy++) product.rows[dy] = rows[dy] + 2 * odd - 4;
-            int x = 0;
-            for (; x + LANES < lanes; x += STEP)
-                NAME(first_block)(&product, &packed->layer, at, odd, x, ACROSS, group_bytes, to + 4 * x);
-            if (x < lanes) NAME(first_block)(&product, &packed->layer, at, odd, x, 1, group_bytes, to + 4 * x);
+            BLOCKS(first_block, &product, &packed->layer, at, odd, group_bytes, between + odd * group_bytes);
         }
         NAME(hand_on_pairs)(between, at / 2, (at + MANY) / 2, 32, columns, group_bytes, out);
     }
 }
 
 FUNCTION NAME(tanh_hidden)(LAYER) {
-    const int lanes = (columns + 1) / 2;
-    int x = 0;
-    for (; x + LANES < lanes; x += STEP) NAME(hidden_block)(rows, packed, x, ACROSS, group_bytes, between + 4 * x);
-    if (x < lanes) NAME(hidden_block)(rows, packed, x, 1, group_bytes, between + 4 * x);
+    BLOCKS(hidden_block, rows, packed, group_bytes, between);
     NAME(hand_on_pairs)(between, 0, 16, 16, columns, group_bytes, out);
 }
 
 FUNCTION NAME(plain)(LAST) {
     (void)own, (void)group_bytes;
-    const int lanes = (columns + 1) / 2;
-    int x = 0;
-    for (; x + LANES < lanes; x += STEP) NAME(plain_block)(rows, packed, scale, x, ACROSS, peak, out + x, apart);
-    if (x < lanes) NAME(plain_block)(rows, packed, scale, x, 1, peak, out + x, apart);
+    BLOCKS(plain_block, rows, packed, scale, peak, out, apart);
 }
 
+#undef BLOCKS
+#undef CHOSEN
+#undef MULTIPLIES
 #undef STEP
 #undef TOGETHER
 #undef MULTIPLY
