@@ -29,6 +29,13 @@ def test_quantiles_are_never_too_small_and_hardly_too_large(part: float) -> None
     assert true <= histogram.quantile(part) <= true * 1.0444
 
 
+def test_a_quantile_between_two_durations_is_the_longer_one() -> None:
+    histogram = Histogram()
+    for milliseconds in range(1, 11):
+        histogram.add(milliseconds / 1000)
+    assert histogram.quantile(0.95) == 0.010
+
+
 def test_the_shortest_and_the_longest_have_a_place() -> None:
     histogram = Histogram()
     for seconds in (0.0, -0.001, 1e-9, 1e9):

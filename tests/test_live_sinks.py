@@ -204,6 +204,17 @@ def test_the_process_that_sends_shows_no_password_and_does_not_hear_ctrl_c() -> 
         sink.abort()
 
 
+def test_a_sending_process_that_takes_no_order_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf = tmp_path / "deaf"
+    deaf.write_text("#!/bin/sh\nexec <&-\nkill -STOP $$\n")
+    deaf.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(deaf))
+    longer_than_a_pipe = "x" * (1 << 20)
+    with pytest.raises(SinkError, match="did not take its order"):
+        network(f"tcp://127.0.0.1:1/{longer_than_a_pipe}").write(FIRST)
+    assert not pushers()
+
+
 _SEND_FOR_EVER = """
 import sys
 from streams.sinks import NetworkSink

@@ -355,6 +355,17 @@ def test_data_without_pictures_is_a_loss(no_leaks: None) -> None:
         assert source.status.last_error == "cam: sends data, and no picture within 1 s"
 
 
+def test_what_the_deinterlacer_held_at_a_loss_does_not_come_after_it(no_leaks: None) -> None:
+    class Breaking(Blind):
+        def events(self) -> Iterator[av.VideoFrame | Sign]:
+            yield from media.pattern(3, 64, 48)
+            raise SourceLostError("cam: gone")
+
+    options = {"deinterlace": "on", "backoff": Backoff(first_seconds=0.01)}
+    with LiveSource(lambda: Breaking(3), name="cam", **options) as source:
+        assert [is_marked(frame) for frame in take(iter(source), 4)] == [False, False, True, False]
+
+
 def test_a_scheme_may_be_in_capitals(no_leaks: None) -> None:
     with RtspServer() as server, NetworkSource(server.url.replace("rtsp", "Rtsp")) as source:
         assert rises(take(iter(source), 3))

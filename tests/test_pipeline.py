@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 
@@ -16,6 +19,7 @@ from stubs import (
     TIME_BASE,
     EndlessSource,
     StubEnhancer,
+    StubPending,
     StubSink,
     StubSource,
     frame,
@@ -26,7 +30,7 @@ from stubs import (
 )
 
 from streams.errors import Cancelled, FrameError, SinkError, SourceError
-from streams.frame import Frame, Item
+from streams.frame import Frame, Item, Plane
 from streams.pipeline import Pipeline
 from streams.stats import LiveStats, Stats
 
@@ -194,6 +198,22 @@ def test_a_sink_error_ends_the_run_with_full_queues(place: int) -> None:
     assert "encode stage" in error.__notes__[0]
     assert names(sink.items) == list(range(place))
     assert sink.calls == ["abort"]
+
+
+def test_a_run_that_failed_keeps_no_frames() -> None:
+    planes: list[weakref.ref[Plane]] = []
+
+    def fail(frames: list[Frame]) -> list[Frame]:
+        planes.append(weakref.ref(frames[0].planes[0]))
+        raise MemoryError
+
+    gc.disable()
+    try:
+        with suppress(MemoryError):
+            Pipeline(StubSource([frame(0)]), StubEnhancer(fail), StubSink()).run()
+        assert planes[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_the_source_is_left_by_the_thread_that_read_it() -> None:
@@ -424,6 +444,35 @@ def test_latency_stays_bounded_however_slow_the_network_is() -> None:
     # With a queue that grows the last frames would be half a second old and more.
     assert report.latency.p50 < 0.3
     assert pipeline.live_stats().total_latency == report.latency
+
+
+def test_the_frame_handed_in_after_a_wait_is_the_newest() -> None:
+    one_is_handed_in, one_waits, result_is_awaited, newer_waits = (threading.Event() for _ in range(4))
+
+    class Stepping(Camera):
+        def items(self) -> Iterator[Item]:
+            yield arriving(0)
+            assert one_is_handed_in.wait(LONG_SECONDS)
+            yield arriving(1)
+            one_waits.set()
+            assert result_is_awaited.wait(LONG_SECONDS)
+            yield arriving(2)
+            newer_waits.set()
+
+    class Busy(StubEnhancer):
+        def submit(self, frames: Sequence[Frame]) -> StubPending:
+            one_is_handed_in.set()
+            assert one_waits.wait(LONG_SECONDS)
+            return super().submit(frames)
+
+        def collect(self, frames: list[Frame]) -> list[Frame]:
+            result_is_awaited.set()
+            assert newer_waits.wait(LONG_SECONDS)
+            return super().collect(frames)
+
+    enhancer = Busy()
+    Pipeline(Stepping(), enhancer, StubSink(), queue_size=1, in_flight=1, overflow="drop_oldest").run()
+    assert [names(batch) for batch in enhancer.batches] == [[0], [2]]
 
 
 def test_what_came_before_the_run_began_is_not_shown() -> None:

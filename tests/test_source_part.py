@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +62,18 @@ def test_a_part_of_a_stream_without_times_is_found_by_decoding(tmp_path: Path) -
     path = media.raw_h264(tmp_path / "bare.264", media.pattern(20, 64, 48))
     with FileSource(path, start_seconds=0.4, duration_seconds=0.2) as source:
         assert [frame.seconds for frame in source] == [Fraction(index, 25) for index in range(5)]
+
+
+def test_a_part_of_a_pipe_is_found_without_opening_it_again(tmp_path: Path) -> None:
+    path = media.raw_h264(tmp_path / "bare.264", media.pattern(20, 64, 48))
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, path.read_bytes())
+        os.close(writing)
+        with FileSource(f"/dev/fd/{reading}", start_seconds=0.4) as source, FileSource(path) as whole:
+            assert all(map(np.array_equal, next(iter(source)).planes, list(whole)[10].planes))
+    finally:
+        os.close(reading)
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Pusher:
         broken: nothing can be sent through it any more; :meth:`reason` says why.
 
     Raises:
-        SinkError: the process cannot be started.
+        SinkError: the process cannot be started, or does not take its order.
     """
 
     def __init__(self, order: Order) -> None:
@@ -61,7 +61,11 @@ class Pusher:
         os.set_blocking(self._stdin.fileno(), False)
         os.set_blocking(self._stdout.fileno(), False)
         self._limit_seconds = _STARTUP_SECONDS + order.connect_seconds + _GRACE_SECONDS
-        self.write(order.line())
+        try:
+            self.write(order.line())
+        except OSError as error:
+            self.end(0)
+            raise SinkError(f"the process that sends did not take its order: {error.strerror or error}") from error
 
     def write(self, data: bytes) -> int:
         """Hand over all of ``data``, waiting while the process takes none.

@@ -168,7 +168,8 @@ class FileSource(Source):
             )
         if first.pts is not None:
             self._part.origin = first.pts * self._reader.time_base
-        if not self._part.start:
+        # A pipe can be read once, from its beginning.
+        if not self._part.start or self._path.is_fifo():
             return first
         return (first.pts is not None and self._seek(first.pts)) or self._from_the_top()
 
