@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,18 @@ def raw_h264(path: Path, pictures: list[av.VideoFrame], **options: str) -> Path:
     """Pictures as a bare H.264 stream, which holds no times."""
     options = {"preset": "ultrafast", **options}
     return write_clip(path, pictures, codec="libx264", options=options, container_format="h264")
+
+
+@contextmanager
+def piped(data: bytes) -> Iterator[str]:
+    """The name of a pipe that holds ``data``, at most 64 KiB, and can be read once."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, data)
+        os.close(writing)
+        yield f"/dev/fd/{reading}"
+    finally:
+        os.close(reading)
 
 
 def planes(picture: av.VideoFrame) -> tuple[Plane, ...]:

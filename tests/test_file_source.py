@@ -269,6 +269,16 @@ def test_damage_at_the_end_does_not_take_the_pictures_before_with_it(tmp_path: P
     assert all(earlier < later for earlier, later in itertools.pairwise(times))
 
 
+def test_damage_at_the_end_of_a_pipe_does_not_open_it_again(tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "x264-params": "keyint=6"}
+    path = media.write_clip(tmp_path / "hurt.mkv", media.pattern(30, 64, 48), codec="libx264", options=options)
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        last = [bytes(packet) for packet in container.demux(video=0) if packet.size][-1]
+    with media.piped(data.replace(last, bytes(len(last)))) as pipe, FileSource(pipe) as source:
+        assert 0 < len(list(source)) < 30
+
+
 def test_a_file_cut_short_gives_what_it_holds(clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.mkv"
     data = clip.read_bytes()

@@ -199,8 +199,8 @@ class Reader:
         """
         last, expected = self._last_frame_pts, self._last_packet_pts
         lost = last is not None and expected is not None and expected > last
-        # Joined recordings have no one clock to seek by.
-        if self._threads == "SLICE" or not lost or self._splicer.parts > 1:
+        # Joined recordings have no one clock to seek by, and a pipe can be read only once.
+        if self._threads == "SLICE" or not lost or self._splicer.parts > 1 or self.path.is_fifo():
             return
         assert last is not None
         again = Reader(self.path, threads="SLICE")
