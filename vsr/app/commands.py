@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vsr.app.commands_quality import compare, evaluate
-from vsr.app.options import Debug, Json, start
+from vsr.app.options import Debug, Json, as_options, given, start
 
 _LIVE_FPS = 30
+
+# What 'vsr bench' can measure, and the options that each makes use of.
+_SPEED = ("frames", "size", "models", "scale", "baselines", "profile")
+_INSTEAD = {
+    "memory": ("frames",),
+    "shapes": ("size", "scale"),
+    "live": ("frames", "size", "models", "scale", "streams", "source"),
+    "scaling": ("size", "models", "scale"),
+    "threads_sweep": ("frames", "size", "models", "scale"),
+    "reuse": ("size", "models", "scale", "source"),
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +40,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="How long, in place of the recipe's.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Fewer steps, if more do not fit into this time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     init: Annotated[str | None, typer.Option(help="Weights to start from: a file, or ecbsr:2.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the folder.")] = False,
     as_json: Json = False,
@@ -151,11 +163,10 @@ def bench(
     vsr bench --threads-sweep            how to divide the processor
     """
     console = start(context, as_json=True, debug=debug)
+    _check_bench(given(context))
     names = [name.strip() for name in models.split(",") if name.strip()]
     if not names:
         raise typer.BadParameter(f"got --models {models!r}, allowed are names, see 'vsr models'")
-    if streams is not None and not live:
-        raise typer.BadParameter(f"got --streams {streams}, which goes with --live; give that too, or leave it out")
     if live:
         from vsr.app.bench_live import bench_live, bench_streams
 
@@ -217,6 +228,19 @@ def demo(
         f"SSIM: bicubic {report.ssim_bicubic:.4f}, {report.model} {report.ssim:.4f}"
     )
     console.give(report.as_dict())
+
+
+def _check_bench(options: Sequence[str]) -> None:
+    instead = [name for name in options if name in _INSTEAD]
+    if len(instead) > 1:
+        raise typer.BadParameter(f"got {as_options(instead)}, allowed is one of them; measure one after the other")
+    used = _INSTEAD[instead[0]] if instead else _SPEED
+    unused = [name for name in options if name not in (*instead, *used, "debug")]
+    if unused and instead:
+        raise typer.BadParameter(f"got {as_options(unused)} with {as_options(instead)}, allowed are {as_options(used)}")
+    if unused:
+        having = [name for name, takes in _INSTEAD.items() if set(unused) <= set(takes)]
+        raise typer.BadParameter(f"got {as_options(unused)}, allowed with {as_options(having)}")
 
 
 def _size(text: str) -> tuple[int, int]:

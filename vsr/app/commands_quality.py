@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from vsr.app.console import Console
-from vsr.app.options import Debug, Json, names, start
+from vsr.app.options import Debug, Json, as_options, given, names, start
+
+_OF_ONE_NETWORK = ("scale", "weights", "device", "precision")
 
 
 def evaluate(
@@ -44,8 +46,10 @@ def evaluate(
     if everything == (model is not None):
         raise typer.BadParameter("name a network, or give --all for every one; one of the two")
     if everything:
-        if weights is not None:
-            raise typer.BadParameter("--all measures the shipped weights; leave out --weights, or name a network")
+        unused = [name for name in given(context) if name in _OF_ONE_NETWORK]
+        if unused:
+            options = as_options(unused)
+            raise typer.BadParameter(f"--all measures all that is shipped; leave out {options}, or name a network")
         _evaluate_all(console, data, models=names(models), limit=limit, out=out)
         return
     if models is not None or out is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from streams.errors import SinkError
 from streams.frame import Frame
 from streams.sources import open_source
 from vsr.app.clip import Clip, Rgb, luma, write_clip
@@ -53,10 +54,16 @@ def run_demo(folder: Path, *, model: str = "ecbsr", scale: int = 2, clip: Clip |
         model: as :class:`vsr.Upscaler` takes it.
         scale: likewise.
         clip: what to show.
+
+    Raises:
+        SinkError: the folder cannot be made.
     """
     bicubic = Upscaler("bicubic", scale=scale)
     clip = clip or _clip(scale)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"the folder {folder} cannot be made: {error.strerror}; choose another with -o") from error
     small, large, picture = folder / "input.mp4", folder / "output.mp4", folder / "side_by_side.png"
     write_clip(small, clip, scale=scale)
     report = upscale_video(small, large, model=model, scale=scale, overwrite=True)

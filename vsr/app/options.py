@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, TypeAlias
 
 import typer
@@ -19,6 +20,17 @@ def start(context: typer.Context, *, as_json: bool, debug: bool) -> Console:
     console.debug = console.debug or debug
     console.start_logging()
     return console
+
+
+def given(context: typer.Context) -> list[str]:
+    """The parameters of the command that its command line names, as Python writes them."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def as_options(parameters: Iterable[str]) -> str:
+    """Parameters as a command line writes them: --scale, --threads-sweep."""
+    return ", ".join(f"--{name.replace('_', '-')}" for name in parameters)
 
 
 def names(text: str | None) -> list[str] | None:

@@ -44,7 +44,7 @@ class Report:
         sample_aspect_ratio: of the output.
         format: of the pictures, in FFmpeg's words, the same before and behind the network.
         frames_in, frames_out: read and written.
-        packets: read of the other streams.
+        packets: written of the other streams.
         streams: what became of each of the other streams, in words; ``dropped`` those that the container cannot hold.
         repaired_timestamps: frames that had no usable time of their own.
         skipped_packets: of the video, too damaged to be decoded.
