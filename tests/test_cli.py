@@ -24,7 +24,7 @@ from vsr.app.cli import main
 from vsr.app.console import message_of
 from vsr.app.exit_codes import ExitCode, exit_code_of
 from vsr.app.inputs import Task, expand, output_name, parse_seconds, plan_tasks
-from vsr.app.interrupts import stop_on_signals
+from vsr.app.interrupts import ending_at_once, stop_on_signals
 from vsr.app.summary import bytes_text, seconds_text
 from vsr.errors import ConfigError, VsrError
 
@@ -272,6 +272,37 @@ def test_a_signal_leaves_a_playable_partial_file(number, tmp_path):
     assert "Traceback" not in err
     assert not (tmp_path / "out.mkv").exists()
     assert 1 <= frames(partial) < 25
+
+
+def test_ctrl_c_while_libraries_load_cannot_be_swallowed(clip, tmp_path):
+    program = """
+import contextlib, signal, sys
+from vsr.app import cli, upscale
+
+def load(*arguments, **options):
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGINT)
+    return select(*arguments, **options)
+
+select, upscale.select_network = upscale.select_network, load
+sys.exit(cli.main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", program, "upscale", clip, "-o", tmp_path / "out.mkv", *FAST]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN, lambda *_: None])
+def test_ctrl_c_means_afterwards_what_it_did(handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with ending_at_once():
+            within = signal.getsignal(signal.SIGINT)
+        assert within is (signal.SIG_DFL if handler is signal.default_int_handler else handler)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_second_signal_is_not_caught():

@@ -14,6 +14,24 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 
 
 
 @contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Ctrl-C ends the program as the system does it, not by an exception: for what loads libraries and writes nothing.
+
+    A library that is half loaded may swallow the exception, or make another error of it. In threads other than the main
+    one, and where Ctrl-C was given another meaning, it is left as it is.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
     """An event that the first signal sets.
 

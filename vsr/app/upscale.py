@@ -12,7 +12,7 @@ from streams.errors import Cancelled, UnsupportedStreamError
 from vsr.app.console import Console, message_of
 from vsr.app.exit_codes import ExitCode, exit_code_of
 from vsr.app.inputs import Task, did_you_mean, expand, parse_seconds, plan_tasks
-from vsr.app.interrupts import stop_on_signals
+from vsr.app.interrupts import ending_at_once, stop_on_signals
 from vsr.app.networks import select_network
 from vsr.app.progress import progress_bar
 from vsr.app.sizes import size_label
@@ -162,11 +162,12 @@ def upscale(
     console.debug, console.quiet, console.verbose = debug or console.debug, quiet, verbose
     console.as_json = as_json
     console.start_logging()
-    size_label(scale, to)
-    selection = select_network(model, scale=scale, to=to, weights=weights, blend=blend)
-    if profile is not None:
-        _check_profile(profile, inputs, overwrite=overwrite)
-    tasks = plan_tasks(inputs, output=output, label=size_label(scale, to, scales=selection.scales))
+    with ending_at_once():
+        size_label(scale, to)
+        selection = select_network(model, scale=scale, to=to, weights=weights, blend=blend)
+        if profile is not None:
+            _check_profile(profile, inputs, overwrite=overwrite)
+        tasks = plan_tasks(inputs, output=output, label=size_label(scale, to, scales=selection.scales))
     options: dict[str, Any] = {
         "model": model,
         "scale": scale,
