@@ -11,6 +11,7 @@ import pytest
 from stubs import StubEnhancer, StubPending, frame, wait_for
 
 from streams.frame import Frame
+from vsr.app import governed as enhancers
 from vsr.app.governed import GovernedEnhancer, Watch
 from vsr.app.governor import Governor, Load, Move, Tuning
 from vsr.app.ladder import ladder
@@ -18,6 +19,7 @@ from vsr.errors import UnknownModelError, WeightsError
 
 FPS = 30
 COSTS = {"best": 0.020, "middle": 0.010, "floor": 0.002}
+EAGER = Tuning(slot_seconds=0.0, settle_seconds=0.0, calm_seconds=0.0)
 
 
 class Machine:
@@ -200,6 +202,25 @@ def test_without_a_known_rate_it_moves_only_for_drops() -> None:
     assert moves == [None] * 100
 
 
+def test_after_a_move_down_no_time_counts_that_was_measured_before() -> None:
+    governor = Governor(["best", "floor"], start="best", tuning=EAGER)
+
+    def decide(now: float, *, busy_seconds: float) -> Move | None:
+        return governor.decide(
+            Load(now=now, interval_seconds=1 / FPS, frames=int(now), busy_seconds=busy_seconds, dropped=0)
+        )
+
+    governor.measured("best", COSTS["best"], now=0)
+    governor.measured("floor", COSTS["floor"], now=0)
+    moves = [decide(now, busy_seconds=now) for now in (1, 2, 3)]
+    assert [move.after for move in moves if move] == ["floor"]
+    assert decide(20, busy_seconds=3) is None
+    governor.measured("best", COSTS["best"], now=20)
+    move = decide(21, busy_seconds=3)
+    assert move is not None
+    assert move.after == "best"
+
+
 def test_a_network_that_cannot_be_had_is_off_the_ladder() -> None:
     machine = Machine(known=False)
     machine.governor.remove("best")
@@ -229,9 +250,6 @@ class Named(StubEnhancer):
 
     def reset(self) -> None:
         self.resets += 1
-
-
-EAGER = Tuning(slot_seconds=0.0, settle_seconds=0.0, calm_seconds=0.0)
 
 
 @pytest.fixture
@@ -287,6 +305,46 @@ def test_at_a_new_size_the_others_are_made_ready_again(
     wait_for(lambda: enhancer.submit([frame(1, width=8)]).result()[0].duration == 1)
 
 
+@pytest.fixture
+def workshop(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Semaphore, list[int]]:
+    """What the workshop waits for before each measurement of the best, and the widths that it has begun with."""
+    go, begun = threading.Semaphore(0), list[int]()
+    make = enhancers._Workshop.make
+
+    def wait_and_make(self: enhancers._Workshop, asked: enhancers._Asked) -> enhancers._Made:
+        if asked.name == "best":
+            begun.append(asked.geometry[0])
+            assert go.acquire(timeout=20)
+        return make(self, asked)
+
+    monkeypatch.setattr(enhancers._Workshop, "make", wait_and_make)
+    return go, begun
+
+
+@pytest.mark.parametrize(
+    ("widths", "measured"), [((8, 10, 12), [4, 12]), ((8, 4), [4, 4])], ids=["sizes in between", "there and back"]
+)
+def test_only_what_was_asked_last_is_measured_and_taken(
+    governed: Callable[..., tuple[GovernedEnhancer, dict[str, Named]]],
+    workshop: tuple[threading.Semaphore, list[int]],
+    widths: Sequence[int],
+    measured: Sequence[int],
+) -> None:
+    go, begun = workshop
+    enhancer, _ = governed()
+    enhancer.watch = lambda: Watch(input_fps=30, dropped=0)
+    wait_for(lambda: len(begun) == 1)
+    for width in widths:
+        enhancer.submit([frame(0, width=width)]).result()
+    go.release()
+    wait_for(lambda: len(begun) == 2)
+    # The first result is there, and the network is still in the workshop.
+    assert [enhancer.submit([frame(pts, width=widths[-1])]).result()[0].duration for pts in range(5)] == [2] * 5
+    assert begun == measured
+    go.release()
+    wait_for(lambda: enhancer.submit([frame(9, width=widths[-1])]).result()[0].duration == 1)
+
+
 def test_a_network_that_cannot_be_built_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     def build(name: str) -> Named:
         if name == "best":
@@ -308,6 +366,11 @@ def test_the_ladder_goes_from_dear_to_cheap_and_ends_without_a_network() -> None
     assert ladder("ecbsr", scale=2) == ("ecbsr", "bicubic")
     assert ladder("espcn", scale=2) == ("espcn", "ecbsr", "bicubic")
     assert ladder("bicubic", scale=3) == ("bicubic",)
+
+
+def test_what_stands_in_enlarges_luma_alone() -> None:
+    """The cheaper and better srresnet takes RGB, which costs a conversion there and back."""
+    assert ladder("rrdb", scale=4) == ("rrdb", "ecbsr", "bicubic")
 
 
 def test_a_ladder_from_nowhere() -> None:

@@ -456,7 +456,7 @@ def status() -> LiveStatus:
     source = SyntheticSource(width=64, height=36, frames=3)
     return replace(
         session(StubSink(), source=source).run().status,
-        outputs=(SinkStatus(name='rtsp://host/"x"', state="waiting", frames=2, dropped=7),),
+        outputs=(SinkStatus(name='rtsp://host/"x"\\y', state="waiting", frames=2, dropped=7),),
     )
 
 
@@ -483,7 +483,7 @@ def test_figures_for_prometheus_are_served_to_this_machine_alone(status: LiveSta
         with pytest.raises(ConfigError, match="--metrics-port"), serve_metrics(lambda: status, port=taken):
             pass
     assert text == metrics_text(status)
-    assert 'vsr_output_frames_dropped_total{output="rtsp://host/\\"x\\""} 7' in text
+    assert 'vsr_output_frames_dropped_total{output="rtsp://host/\\"x\\"\\\\y"} 7' in text
     assert 'vsr_network_in_use{network="bicubic"} 1' in text
     assert text.count("# TYPE") == len({line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")})
 

@@ -310,6 +310,12 @@ def test_one_core_for_a_picture_means_one_picture_under_way(monkeypatch: pytest.
     assert networks.in_flight == 1, "the next would only become older"
 
 
+def test_a_precision_is_not_asked_of_what_stands_in() -> None:
+    options = LiveOptions(model="ecbsr", precision="int8")
+    networks = LiveNetworks(options, scale=2, geometry=(64, 36, PixelFormat(subsampling="gray")), size=(128, 72))
+    assert networks.baseline() is not None, "bicubic has no int8"
+
+
 def test_the_benchmark_runs_them_in_turns_and_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vsr.app.bench_live._WAY_ROUNDS", 1)
     figures = bench_streams(streams=2, size=(64, 36), model="bicubic", scale=2, seconds=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import urllib.error
 import urllib.request
@@ -272,4 +273,16 @@ def test_the_disk_is_not_filled(page: tuple[Studio, PageServer, Path], monkeypat
     monkeypatch.setattr(doors, "_SPARE_PART", 1.1)
     code, text = upload(page[1], b"x" * 1000)
     assert code == 507
+    assert "no room" in text
+
+
+def test_a_disk_that_fills_during_an_upload_ends_it(
+    page: tuple[Studio, PageServer, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = shutil.disk_usage(page[2])
+    looks = iter([used, used._replace(free=0)])
+    monkeypatch.setattr(doors, "_LOOK_BYTES", 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: next(looks))
+    code, text = upload(page[1], b"x" * 1000)
+    assert (code, next(looks, None)) == (507, None)
     assert "no room" in text

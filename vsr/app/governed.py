@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -45,9 +45,14 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _Asked:
     name: str
     geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    asked: _Asked
     enhancer: Enhancer | None
     seconds: float
 
@@ -75,11 +80,10 @@ class GovernedEnhancer:
         self._frames, self._busy_seconds, self._moved = 0, 0.0, 0
         self._moves: deque[Move] = deque(maxlen=_MOVES_KEPT)
         self._workshop = _Workshop(build)
-        first = self._workshop.make(names[-1], geometry)
+        first = self._workshop.make(_Asked(names[-1], geometry))
         assert first.enhancer is not None
-        self._enhancers: dict[str, Enhancer] = {first.name: first.enhancer}
-        self._governor.measured(first.name, first.seconds, now=monotonic())
-        self._in_workshop: Counter[str] = Counter()
+        self._enhancers: dict[str, Enhancer] = {names[-1]: first.enhancer}
+        self._governor.measured(names[-1], first.seconds, now=monotonic())
         for name in reversed(names[:-1]):
             self._ask(name)
 
@@ -146,16 +150,15 @@ class GovernedEnhancer:
             self._ask(wanted)
 
     def _ask(self, name: str) -> None:
-        self._in_workshop[name] += 1
         self._workshop.ask(name, self._geometry)
 
     def _take(self, made: _Made) -> None:
-        self._in_workshop[made.name] -= 1
+        name = made.asked.name
         if made.enhancer is None:
-            self._governor.remove(made.name)
-        elif made.geometry == self._geometry and not self._in_workshop[made.name]:
-            self._enhancers[made.name] = made.enhancer
-            self._governor.measured(made.name, made.seconds, now=monotonic())
+            self._governor.remove(name)
+        else:
+            self._enhancers[name] = made.enhancer
+            self._governor.measured(name, made.seconds, now=monotonic())
 
     def _change_geometry(self, geometry: Geometry) -> None:
         """The network in use goes on, with a pause for its first frame; the others are made ready for the new size."""
@@ -177,48 +180,53 @@ class _Timed:
 
 
 class _Workshop:
-    """Makes networks ready and measures them, one after the other, on a thread of its own."""
+    """Makes networks ready and measures them, one after the other, on a thread of its own.
+
+    Of what was asked for a network the newest counts: a source may change its size faster than networks are measured.
+    """
 
     def __init__(self, build: Build) -> None:
         self._build = build
         self._built: dict[str, Enhancer] = {}
-        self._asked: queue.SimpleQueue[tuple[str, Geometry] | None] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._newest: dict[str, _Asked] = {}
         self._finished: queue.SimpleQueue[_Made] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def ask(self, name: str, geometry: Geometry) -> None:
         """Have a network made and measured; nobody else may use it until it is finished."""
-        self._asked.put((name, geometry))
+        asked = self._newest[name] = _Asked(name, geometry)
+        self._asked.put(asked)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="vsr-workshop", daemon=True)
             self._thread.start()
 
     def finished(self) -> list[_Made]:
-        """What has become ready since the last call."""
+        """What has become ready since the last call, and is not in the workshop once more."""
         made = []
         while not self._finished.empty():
             made.append(self._finished.get())
-        return made
+        return [each for each in made if self._is_newest(each.asked)]
 
-    def make(self, name: str, geometry: Geometry) -> _Made:
+    def make(self, asked: _Asked) -> _Made:
         """Build a network, unless it is, and measure it.
 
         Returns:
             The shortest time for a frame among a few: others work beside it, and only lengthen it.
         """
-        if name not in self._built:
-            self._built[name] = self._build(name)
-        enhancer = self._built[name]
-        enhancer.submit([blank(geometry)]).result()
+        if asked.name not in self._built:
+            self._built[asked.name] = self._build(asked.name)
+        enhancer = self._built[asked.name]
+        enhancer.submit([blank(asked.geometry)]).result()
         times: list[float] = []
         while len(times) < _TIMES and sum(times) < _TIMES_SECONDS:
             # Else a network that computes only what has changed would be measured as one that has nothing to do.
             enhancer.reset()
             started = perf_counter()
-            enhancer.submit([blank(geometry)]).result()
+            enhancer.submit([blank(asked.geometry)]).result()
             times.append(perf_counter() - started)
-        return _Made(name, geometry, enhancer, min(times))
+        return _Made(asked, enhancer, min(times))
 
     def close(self) -> None:
         self._closing.set()
@@ -228,15 +236,19 @@ class _Workshop:
 
     def _work(self) -> None:
         while (asked := self._asked.get()) is not None and not self._closing.is_set():
-            name, geometry = asked
+            if not self._is_newest(asked):
+                continue
             try:
-                made = self.make(name, geometry)
+                made = self.make(asked)
             except Exception as error:
                 # Whatever is wrong with one network, the run has others, and must not end for it.
-                logger.warning("%s cannot be used: %s", name, error)
-                made = _Made(name, geometry, None, 0.0)
-            logger.debug("%s takes %.1f ms a frame", name, made.seconds * 1000)
+                logger.warning("%s cannot be used: %s", asked.name, error)
+                made = _Made(asked, None, 0.0)
+            logger.debug("%s takes %.1f ms a frame", asked.name, made.seconds * 1000)
             self._finished.put(made)
+
+    def _is_newest(self, asked: _Asked) -> bool:
+        return asked is self._newest[asked.name]
 
 
 def blank(geometry: Geometry) -> Frame:
