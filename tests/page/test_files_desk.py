@@ -25,6 +25,7 @@ def desk(tmp_path: Path) -> Iterator[FilesDesk]:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
+    """Files go right after it is said that a job is over."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while not true():
         assert time.monotonic() < until
@@ -48,7 +49,7 @@ def test_a_clip_becomes_a_file_and_pictures_to_compare_and_the_upload_goes(
     assert job.report is not None
     assert job.report.frames_out == 12
     assert all(path.is_file() for _, *paths in job.stills for path in paths)
-    assert not job.upload.exists()
+    wait_until(lambda: not job.upload.exists())
     desk.remove(job)
     assert not job.folder.exists()
 
@@ -69,7 +70,7 @@ def test_cancelled_before_its_turn_it_is_never_begun(desk: FilesDesk, clip: Path
     second.cancel()
     wait_until(lambda: first.over and second.over)
     assert (first.phase, second.phase) == ("done", "cancelled")
-    assert not second.folder.exists()
+    wait_until(lambda: not second.folder.exists())
 
 
 @pytest.mark.parametrize("content", [b"Dear Sir", b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"])
