@@ -152,8 +152,10 @@ def test_another_size_after_a_restart(server: RtspServer) -> None:
 def test_a_clock_that_is_set_anew(
     server: RtspServer, transport: str, seconds: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # Before the first picture arrives, which may be long before it is asked for.
+    begun = time.monotonic()
     with opened(server, transport=transport) as source:
-        frames, begun = iter(source), time.monotonic()
+        frames = iter(source)
         seen = take(frames, 5)
         for _ in range(2):
             server.jump(seconds)
