@@ -21,7 +21,7 @@ HardwareDecoding: TypeAlias = Literal["none", "auto", "cuda"]
 """``"cuda"`` warns where software has to do; ``"auto"`` does not."""
 
 _KIND = "cuda"
-_REFUSALS = (av.FFmpegError, OSError, ValueError, NotImplementedError, RuntimeError)
+_REFUSALS = (av.FFmpegError, OSError, ValueError, RuntimeError)
 
 
 def check(asked: str) -> HardwareDecoding:
@@ -82,7 +82,7 @@ def open_with(asked: HardwareDecoding, url: str, *, gpu: int = 0, **options: Any
 
 def _open_on_gpu(url: str, gpu: int, **options: Any) -> InputContainer:
     if _KIND not in hwdevices_available():
-        raise NotImplementedError("this FFmpeg is built without CUDA")
+        raise RuntimeError("this FFmpeg is built without CUDA")
     share_primary_context(gpu)
     place: Any = {"device": str(gpu), "allow_software_fallback": True}
     try:
